@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * browse.h - the tree of a point, as an action sees it.
+ */
+#ifndef CS_BROWSE_H
+#define CS_BROWSE_H
+
+#include "buf.h"
+#include "reader.h"
+
+struct cs_tree {
+	struct cs_store *store;
+	struct cs_point_record record;
+	struct cs_point point;
+	struct cs_tree_page root; /* the root's entry, parsed from record.root */
+};
+
+/* A record as the public face shows it. */
+int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_point *out,
+			 struct cs_error *err) CS_MUST_CHECK;
+
+/* As cs_node_dump, appended to b. */
+int cs_node_dump_line(struct cs_tree *t, const struct cs_node *n, const char *path,
+		      size_t path_len, struct cs_buf *b, struct cs_error *err) CS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "bundles.h"
+
+#include "alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err)
+{
+	uint64_t next;
+	int rc = cs_db_counter_get(t, CS_META_NEXT_BUNDLE, &next, err);
+	if (rc != CS_OK)
+		return rc;
+	if (next == 0 || next + n > CS_BUNDLE_NUMBER_MAX)
+		return cs_fail(err, CS_E_LIMIT, "the store has no bundle numbers left");
+	rc = cs_db_counter_set(t, CS_META_NEXT_BUNDLE, next + n, err);
+	if (rc == CS_OK)
+		*first = next;
+	return rc;
+}
+
+int cs_bundles_put(struct cs_txn *t, uint64_t number, const void *bundle, size_t len,
+		   struct cs_error *err)
+{
+	void *room;
+	int rc = cs_db_reserve(t, CS_T_BUNDLES, cs_u64_key(&number), len, &room, err);
+	if (rc == CS_OK)
+		memcpy(room, bundle, len);
+	return rc;
+}
+
+int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out, struct cs_error *err)
+{
+	return cs_db_get(t, CS_T_BUNDLES, cs_u64_key(&number), out, err);
+}
+
+int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err)
+{
+	return cs_db_del(t, CS_T_BUNDLES, cs_u64_key(&number), NULL, err);
+}
+
+int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
+		    struct cs_error *err)
+{
+	struct cs_cursor *c;
+	struct cs_slice key = cs_u64_key(&from), value;
+	int rc = cs_cursor_open(t, CS_T_BUNDLES, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &value, err);
+	if (rc == 1 && cs_u64_value(key, number) != CS_OK)
+		rc = cs_fail(err, CS_E_CORRUPT, "the table of bundles is damaged");
+	if (rc == 1)
+		*out = value;
+	cs_cursor_close(c);
+	return rc;
+}
+
+int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_error *err)
+{
+	struct cs_slice v;
+	int rc = cs_db_get(t, CS_T_MOVED, cs_u64_key(&chunk), &v, err);
+	if (rc == 1 && cs_u64_value(v, out) != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "the table of moved chunks is damaged");
+	if (rc == 0)
+		*out = chunk;
+	return rc;
+}
+
+int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err)
+{
+	struct cs_slice v;
+	struct cs_bundle_header h;
+	cs_chunk at = chunk;
+	int rc = cs_bundles_get(t, cs_chunk_bundle(at), &v, err);
+	if (rc == 0) {
+		rc = cs_chunk_moved(t, chunk, &at, err);
+		if (rc == 1)
+			rc = cs_bundles_get(t, cs_chunk_bundle(at), &v, err);
+	}
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
+			       (unsigned long long)chunk);
+	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK ||
+	    cs_slot_find(v.data, &h, cs_chunk_slot(at), out) != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged",
+			       (unsigned long long)cs_chunk_bundle(at));
+	return CS_OK;
+}
+
+static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
+		  const struct cs_bundle_header *h, struct cs_bundle *b)
+{
+	b->kind = h->kind;
+	b->nslots = h->nslots;
+	b->raw_len = h->raw_len;
+	b->slots = cs_alloc(h->nslots * sizeof(*b->slots));
+	b->raw = cs_alloc(h->raw_len);
+	if (!b->slots || !b->raw)
+		return CS_E_NOMEM;
+	int rc = cs_slots_unpack(data, h, b->slots);
+	if (rc != CS_OK)
+		return rc;
+	const uint8_t *payload = data + CS_BUNDLE_HEADER_SIZE + h->table_len;
+	size_t payload_len = len - CS_BUNDLE_HEADER_SIZE - h->table_len;
+	if (h->codec == CS_CODEC_ZSTD)
+		return cs_decompress(d, payload, payload_len, b->raw, h->raw_len);
+	memcpy(b->raw, payload, h->raw_len);
+	return CS_OK;
+}
+
+int cs_bundle_decode(struct cs_decompressor *d, const void *data, size_t len,
+		     struct cs_bundle **out)
+{
+	struct cs_bundle_header h;
+	int rc = cs_bundle_header_unpack(data, len, &h);
+	if (rc == CS_OK)
+		rc = cs_bundle_check(data, len);
+	if (rc != CS_OK)
+		return rc;
+	struct cs_bundle *b = cs_zalloc(sizeof(*b));
+	if (!b)
+		return CS_E_NOMEM;
+	rc = decode(d, data, len, &h, b);
+	if (rc != CS_OK) {
+		cs_bundle_free(b);
+		return rc;
+	}
+	*out = b;
+	return CS_OK;
+}
+
+void cs_bundle_free(struct cs_bundle *b)
+{
+	if (b) {
+		free(b->slots);
+		free(b->raw);
+		free(b);
+	}
+}
+
+size_t cs_bundle_memory(const struct cs_bundle *b)
+{
+	return sizeof(*b) + b->raw_len + b->nslots * sizeof(*b->slots);
+}

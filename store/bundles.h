@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bundles.h - bundles by number: the one module that would change if they
+ * lived elsewhere than in LMDB.
+ *
+ * A chunk is a unit of deduplication and never of storage: many chunks are
+ * compressed together as one bundle, one value under an ascending number. A
+ * value a chunk would waste half of LMDB's pages (see chunkstore(7)).
+ */
+#ifndef CS_BUNDLES_H
+#define CS_BUNDLES_H
+
+#include "compress.h"
+#include "db.h"
+#include "record.h"
+
+static inline cs_chunk cs_chunk_make(uint64_t bundle, uint32_t slot)
+{
+	return bundle << CS_SLOT_BITS | slot;
+}
+static inline uint64_t cs_chunk_bundle(cs_chunk c)
+{
+	return c >> CS_SLOT_BITS;
+}
+static inline uint32_t cs_chunk_slot(cs_chunk c)
+{
+	return (uint32_t)(c & CS_SLOTS_MAX);
+}
+
+/* Take n bundle numbers that nobody else gets; *first is the first. Durable at commit. */
+int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err) CS_MUST_CHECK;
+/* Store a sealed bundle. */
+int cs_bundles_put(struct cs_txn *t, uint64_t number, const void *bundle, size_t len,
+		   struct cs_error *err) CS_MUST_CHECK;
+/* Its bytes, borrowed until the transaction ends. 1, 0 (no such bundle) or negative. */
+int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err) CS_MUST_CHECK;
+/* The first bundle with a number >= from: 1 and its number and bytes, 0 at the end. */
+int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
+		    struct cs_error *err) CS_MUST_CHECK;
+
+/* Where a chunk is now: itself, or where gc moved it. 1: moved. */
+int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_error *err) CS_MUST_CHECK;
+/* A chunk's length and hash, without decoding its bundle. CS_E_CORRUPT when it is missing. */
+int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err) CS_MUST_CHECK;
+
+/* A bundle decoded into memory. */
+struct cs_bundle {
+	uint8_t kind;
+	uint32_t nslots;
+	struct cs_slot *slots;
+	uint8_t *raw;
+	uint32_t raw_len;
+};
+/*
+ * Check and decode a stored bundle. CS_E_CORRUPT when the checksum, the table
+ * or the frame is wrong; CS_E_NOMEM. *out: cs_bundle_free.
+ */
+int cs_bundle_decode(struct cs_decompressor *d, const void *data, size_t len,
+		     struct cs_bundle **out) CS_MUST_CHECK;
+void cs_bundle_free(struct cs_bundle *b);
+/* Memory it takes. */
+size_t cs_bundle_memory(const struct cs_bundle *b);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catalog.c - points and series as a user names them.
+ *
+ * Lists are made in steps, a read transaction each, so that a caller may take
+ * its time with every item; they go on after the last name they gave.
+ */
+#include "browse.h"
+#include "points.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_point *out,
+			 struct cs_error *err)
+{
+	struct cs_hash id;
+	memset(out, 0, sizeof(*out));
+	int rc = cs_series_name(t, r->series_id, out->series, err);
+	if (rc == CS_E_NOTFOUND)
+		rc = cs_fail(err, CS_E_CORRUPT, "the catalog is damaged: a series has no name");
+	if (rc != CS_OK)
+		return rc;
+	memcpy(id.b, r->id, sizeof(id.b));
+	cs_hash_hex(&id, out->id);
+	out->seq = r->seq;
+	out->series_id = r->series_id;
+	memcpy(out->name, r->name, sizeof(out->name));
+	out->started = r->started;
+	out->received = r->received;
+	out->parent = r->parent;
+	out->consistency = r->consistency;
+	memcpy(out->host, r->host, sizeof(out->host));
+	memcpy(out->source, r->source, sizeof(out->source));
+	out->ntags = r->ntags;
+	memcpy(out->tags, r->tags, sizeof(out->tags));
+	out->digest = r->digest;
+	out->totals = r->totals;
+	out->added_raw = r->added_raw;
+	out->added_stored = r->added_stored;
+	out->unreadable = r->unreadable;
+	out->changed = r->changed;
+	return CS_OK;
+}
+
+static void series_fill(struct cs_series *out, const char *name, const struct cs_series_record *r)
+{
+	memset(out, 0, sizeof(*out));
+	out->id = r->id;
+	snprintf(out->name, sizeof(out->name), "%s", name);
+	out->changed = r->changed;
+	out->points = r->points;
+}
+
+int cs_series_list(struct cs_store *s, cs_series_fn *fn, void *arg, struct cs_error *err)
+{
+	char name[CS_SERIES_MAX + 1] = "";
+	for (;;) {
+		struct cs_txn *t;
+		struct cs_series_record r;
+		struct cs_series series;
+		char after[CS_SERIES_MAX + 1];
+		memcpy(after, name, sizeof(after));
+		int rc = cs_txn_read(s->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_series_next(t, after, name, &r, err);
+		cs_txn_end(t);
+		if (rc != 1)
+			return rc;
+		series_fill(&series, name, &r);
+		rc = fn(arg, &series);
+		if (rc)
+			return rc;
+	}
+}
+
+int cs_series_get(struct cs_store *s, const char *name, uint32_t id, struct cs_series *out,
+		  struct cs_error *err)
+{
+	struct cs_txn *t;
+	struct cs_series_record r;
+	char found[CS_SERIES_MAX + 1];
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	if (!name)
+		rc = cs_series_name(t, id, found, err);
+	else
+		snprintf(found, sizeof(found), "%s", name);
+	if (rc == CS_OK) {
+		rc = name && strlen(name) > CS_SERIES_MAX ? 0 : cs_series_find(t, found, &r, err);
+		if (rc == 0)
+			rc = cs_fail(err, CS_E_NOTFOUND, "no series named %s", name ? name : found);
+	}
+	cs_txn_end(t);
+	if (rc != 1)
+		return rc;
+	series_fill(out, found, &r);
+	return CS_OK;
+}
+
+/* The point after `after` in a series: 1, 0 at the end. */
+static int next_point(struct cs_store *s, uint32_t series_id, const char *after,
+		      struct cs_point *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	struct cs_point_record r;
+	char name[CS_POINT_NAME_MAX + 1];
+	uint64_t seq;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_catalog_next(t, series_id, after, name, &seq, err);
+	if (rc == 1) {
+		rc = cs_points_get(t, seq, &r, err);
+		if (rc == CS_OK) {
+			rc = cs_point_from_record(t, &r, out, err);
+			cs_point_record_release(&r);
+		}
+		rc = rc == CS_OK ? 1 : rc;
+	}
+	cs_txn_end(t);
+	return rc;
+}
+
+static int list_series(struct cs_store *s, uint32_t series_id, const char *after, cs_point_fn *fn,
+		       void *arg, struct cs_error *err)
+{
+	struct cs_point p;
+	char last[CS_POINT_NAME_MAX + 1];
+	snprintf(last, sizeof(last), "%s", after ? after : "");
+	for (;;) {
+		int rc = next_point(s, series_id, last, &p, err);
+		if (rc != 1)
+			return rc;
+		memcpy(last, p.name, sizeof(last));
+		rc = fn(arg, &p);
+		if (rc)
+			return rc;
+	}
+}
+
+struct all {
+	struct cs_store *s;
+	cs_point_fn *fn;
+	void *arg;
+	struct cs_error *err;
+};
+
+static int list_one_of_all(void *arg, const struct cs_series *series)
+{
+	struct all *a = arg;
+	return list_series(a->s, series->id, NULL, a->fn, a->arg, a->err);
+}
+
+int cs_points_list(struct cs_store *s, const char *series, const char *after, cs_point_fn *fn,
+		   void *arg, struct cs_error *err)
+{
+	struct cs_series one;
+	if (!series)
+		return cs_series_list(s, list_one_of_all, &(struct all){ s, fn, arg, err }, err);
+	int rc = cs_series_get(s, series, 0, &one, err);
+	return rc == CS_OK ? list_series(s, one.id, after, fn, arg, err) : rc;
+}
+
+static int get_point(struct cs_txn *t, uint64_t seq, struct cs_point *out, struct cs_error *err)
+{
+	struct cs_point_record r;
+	int rc = cs_points_get(t, seq, &r, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_point_from_record(t, &r, out, err);
+	cs_point_record_release(&r);
+	return rc;
+}
+
+int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = get_point(t, seq, out, err);
+	cs_txn_end(t);
+	return rc;
+}
+
+static int point_by_name(struct cs_txn *t, const char *series, const char *name,
+			 struct cs_point *out, struct cs_error *err)
+{
+	struct cs_series_record r;
+	char last[CS_POINT_NAME_MAX + 1];
+	uint64_t seq;
+	int rc = cs_series_find(t, series, &r, err);
+	if (rc == 0 || (rc == 1 && r.points == 0))
+		return cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
+	if (rc < 0)
+		return rc;
+	if (strcmp(name, "latest") == 0)
+		rc = cs_catalog_last(t, r.id, last, &seq, err);
+	else
+		rc = cs_catalog_get(t, r.id, name, &seq, err);
+	if (rc == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no point named %s/%s", series, name);
+	return rc < 0 ? rc : get_point(t, seq, out, err);
+}
+
+int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
+		     struct cs_point *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = point_by_name(t, series, name, out, err);
+	cs_txn_end(t);
+	return rc;
+}
+
+/* SERIES, or a prefix of an id: a series that is named like an id is meant as a series. */
+static int series_or_id(struct cs_txn *t, const char *text, struct cs_point *out,
+			struct cs_error *err)
+{
+	struct cs_series_record r;
+	uint64_t seq = 0;
+	unsigned count;
+	int rc = cs_series_find(t, text, &r, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 1 && r.points)
+		return point_by_name(t, text, "latest", out, err);
+	count = 0;
+	if (strlen(text) >= 4)
+		rc = cs_ids_find(t, text, &seq, &count, err);
+	if (rc < 0)
+		return rc;
+	if (count > 1)
+		return cs_fail(err, CS_E_USAGE, "%s: more than one point's id begins with this",
+			       text);
+	if (count == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no point or series named %s", text);
+	return get_point(t, seq, out, err);
+}
+
+int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
+		  struct cs_error *err)
+{
+	struct cs_txn *t;
+	char series[CS_SERIES_MAX + 1];
+	const char *slash = strchr(selector, '/');
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	if (!slash) {
+		rc = series_or_id(t, selector, out, err);
+	} else if (slash - selector > CS_SERIES_MAX) {
+		rc = cs_fail(err, CS_E_NOTFOUND, "no point named %s", selector);
+	} else {
+		memcpy(series, selector, (size_t)(slash - selector));
+		series[slash - selector] = 0;
+		rc = point_by_name(t, series, slash + 1, out, err);
+	}
+	cs_txn_end(t);
+	return rc;
+}
+
+int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err)
+{
+	struct cs_txn *t;
+	uint64_t generation = 0;
+	int rc = cs_txn_write(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_points_remove(t, seq, cs_now(), err);
+	if (rc == CS_OK)
+		rc = cs_db_counter_get(t, CS_META_GENERATION, &generation, err);
+	if (rc != CS_OK) {
+		cs_txn_end(t);
+		return rc;
+	}
+	rc = cs_txn_commit(t, err);
+	if (rc == CS_OK)
+		cs_leases_settle(s->leases, generation);
+	return rc;
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chunkstore.h - the library's public face, and the only header of store/ that
+ * programs include.
+ *
+ * A store is opened once per process and shared by its threads: every function
+ * here may be called from any thread unless it says otherwise. Open it after
+ * daemonising, never across fork. Strings and numbers come out by value;
+ * pointers are borrowed until the object named in the comment is released.
+ * Functions return 0 or a negative enum cs_code and fill *err (may be NULL);
+ * outputs are untouched on failure. Closing functions accept NULL.
+ */
+#ifndef CHUNKSTORE_H
+#define CHUNKSTORE_H
+
+#include "entry.h"
+#include "err.h"
+#include "text.h"
+
+#include <sys/uio.h>
+
+#define CS_VERSION "0.1"
+#define CS_DEFAULT_STORE "/var/lib/chunkstore"
+
+/* ------------------------------------------------------------------ store */
+
+struct cs_store;
+
+struct cs_init_opts {
+	unsigned hash_bits; /* for tests: bits of the content hash that are kept, 1..128; 0: 128 */
+};
+
+/*
+ * Make an empty store at path: a directory that does not exist or is empty.
+ * Its mode is 0700 and its files' 0600 whatever the umask. Nothing is left
+ * behind on failure.
+ */
+int cs_store_init(const char *path, const struct cs_init_opts *opts,
+		  struct cs_error *err) CS_MUST_CHECK;
+
+enum cs_open_flags {
+	CS_OPEN_READ = 0,
+	CS_OPEN_WRITE = 1, /* fails with CS_E_READONLY on read-only media */
+};
+
+struct cs_open_opts {
+	int flags;          /* enum cs_open_flags */
+	size_t cache_bytes; /* bound of decoded chunks and tree pages kept; 0: 64 MiB */
+	int use;            /* enum cs_use: the lease taken for as long as the store is open */
+};
+
+/* What a process does with the store, as seen by others (see leases.h). */
+enum cs_use {
+	CS_USE_LOOK,      /* lists, show: needs no lease */
+	CS_USE_DATA,      /* reads or writes trees and chunks: gc stays out */
+	CS_USE_EXCLUSIVE, /* gc: nobody else may use data; fails with CS_E_BUSY */
+};
+
+/*
+ * Open an existing store. CS_E_NOTFOUND: no such path, or not a store (the
+ * text says which). CS_E_VERSION: written by a newer version. CS_E_BUSY: the
+ * lease cannot be had. A store on read-only media opens with CS_OPEN_READ.
+ */
+int cs_store_open(const char *path, const struct cs_open_opts *opts,
+		  struct cs_store **out, struct cs_error *err) CS_MUST_CHECK;
+void cs_store_close(struct cs_store *s);
+
+/* The path given to cs_store_open. Borrowed until close. */
+const char *cs_store_path(const struct cs_store *s);
+
+struct cs_store_stats {
+	char id[33];           /* the store's id, hex */
+	uint64_t points, series;
+	uint64_t bundles;      /* bundles stored, data and metadata together */
+	uint64_t chunks;       /* chunks in them */
+	uint64_t raw_bytes;    /* their size before compression */
+	uint64_t stored_bytes; /* and after */
+	uint64_t meta_stored_bytes; /* of which tree pages and the like */
+	uint64_t logical_bytes; /* sum of the sizes of all points' files */
+	uint64_t index_rows;
+	uint64_t moved_rows;
+	uint64_t file_bytes;   /* size of data.mdb */
+	uint64_t disk_bytes;   /* blocks it occupies */
+	uint64_t free_bytes;   /* of file_bytes: pages free for reuse */
+	uint64_t cache_hits, cache_misses; /* of this process */
+};
+
+/* Totals of the store. Reads every bundle's header: some milliseconds a GB. */
+int cs_store_stats(struct cs_store *s, struct cs_store_stats *out,
+		   struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * A number that grows with every change of the set of points (a point stored
+ * or forgotten). Cheap; needs no lease.
+ */
+int cs_store_generation(struct cs_store *s, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * Tell committers that this process has noticed every change up to generation.
+ * A committer (backup, forget) waits a bounded moment for all announced
+ * processes, so that a mount's view has changed when the command returns.
+ * One announcement per store handle; each call replaces the one before.
+ */
+int cs_store_announce(struct cs_store *s, uint64_t generation, struct cs_error *err) CS_MUST_CHECK;
+
+/* ----------------------------------------------------------------- points */
+
+struct cs_series {
+	uint32_t id; /* never reused */
+	char name[CS_SERIES_MAX + 1];
+	struct cs_time changed; /* last time a point came or went; strictly grows */
+	uint64_t points;
+};
+
+struct cs_point {
+	uint64_t seq;       /* never reused; 1.. */
+	uint32_t series_id;
+	char series[CS_SERIES_MAX + 1];
+	char name[CS_POINT_NAME_MAX + 1]; /* 2026-11-22T06-39-05Z: UTC, sorts by time */
+	char id[33];        /* 32 hex digits; a unique prefix names the point */
+	struct cs_time started, received; /* when the backup began; when it was committed */
+	uint64_t parent;    /* seq of the point it was compared with, 0: none */
+	int consistency;    /* enum cs_consistency */
+	char host[CS_HOST_MAX + 1];
+	char source[4096];  /* what was backed up, as given, one path a line; control characters escaped */
+	unsigned ntags;
+	char tags[CS_TAGS_MAX][CS_TAG_MAX + 1];
+	struct cs_hash digest;   /* of the whole tree */
+	struct cs_totals totals; /* the root included */
+	uint64_t added_raw, added_stored; /* new chunks of this point, before and after compression */
+	uint64_t unreadable; /* source entries that could not be read */
+	uint64_t changed;    /* source files that changed while they were read */
+};
+
+typedef int cs_series_fn(void *arg, const struct cs_series *s);
+typedef int cs_point_fn(void *arg, const struct cs_point *p);
+
+/* Call fn for each series in name order; a nonzero return of fn stops and is returned. */
+int cs_series_list(struct cs_store *s, cs_series_fn *fn, void *arg, struct cs_error *err) CS_MUST_CHECK;
+/* One series by name, or by id when name is NULL. CS_E_NOTFOUND. */
+int cs_series_get(struct cs_store *s, const char *name, uint32_t id,
+		  struct cs_series *out, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Call fn for each point of a series (NULL: of all series, series by series)
+ * in name order, which is time order, from the first name > after (NULL or "":
+ * from the start).
+ */
+int cs_points_list(struct cs_store *s, const char *series, const char *after,
+		   cs_point_fn *fn, void *arg, struct cs_error *err) CS_MUST_CHECK;
+/* One point: by seq, or by series name and point name ("latest" is the newest). CS_E_NOTFOUND. */
+int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
+		     struct cs_point *out, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * One point as a user names it: SERIES/NAME, SERIES/latest, SERIES (the
+ * newest), or a unique prefix (4 digits or more) of its id.
+ */
+int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
+		  struct cs_error *err) CS_MUST_CHECK;
+/* Remove a point. Its chunks are freed by gc. Needs CS_OPEN_WRITE. */
+int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
+
+/* ------------------------------------------------------------------ trees */
+
+/*
+ * The tree of one point, opened for reading. Immutable; shared by threads.
+ * Stays readable after the point was forgotten, until gc has run.
+ */
+struct cs_tree;
+
+int cs_tree_open(struct cs_store *s, uint64_t seq, struct cs_tree **out,
+		 struct cs_error *err) CS_MUST_CHECK;
+void cs_tree_close(struct cs_tree *t);
+const struct cs_point *cs_tree_point(const struct cs_tree *t);
+
+/*
+ * One entry in its tree. Its position counts the entries before it in
+ * pre-order: 0 is the root. It is found from the path and turned back into it
+ * without a table (browse.c).
+ * The entry's pointers are borrowed until cs_node_release.
+ */
+struct cs_node {
+	uint64_t pos;
+	struct cs_entry entry;
+	void *held; /* the page it was unpacked from */
+};
+
+int cs_tree_root(struct cs_tree *t, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+/* The entry at a position. CS_E_NOTFOUND when the point has no such position. */
+int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+/* The child of a directory by name. CS_E_NOTFOUND, CS_E_NOTDIR. dir and out may not be the same. */
+int cs_tree_child(struct cs_tree *t, const struct cs_node *dir, const char *name,
+		  size_t name_len, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+/* The entry at a path below the root ("", "/", "etc/passwd"); symlinks are not followed. */
+int cs_tree_lookup(struct cs_tree *t, const char *path, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+/* Releases what the node holds; a zeroed node is fine. */
+void cs_node_release(struct cs_node *n);
+/* Takes another reference, so that *out must be released as well. */
+void cs_node_copy(const struct cs_node *n, struct cs_node *out);
+
+/*
+ * The position that stands for the file behind the entry: the same for all
+ * members of a hard-link group of this point, else the entry's own.
+ */
+int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+
+/* Children of a directory, in name order (bytewise). Used by one thread at a time. */
+struct cs_dir;
+/* From the child with index first (0-based) on. */
+int cs_dir_open(struct cs_tree *t, const struct cs_node *dir, uint64_t first,
+		struct cs_dir **out, struct cs_error *err) CS_MUST_CHECK;
+/* 1: *out is the next child, borrowed until the next call or close (not to be released). 0: end. */
+int cs_dir_next(struct cs_dir *d, const struct cs_node **out, struct cs_error *err) CS_MUST_CHECK;
+void cs_dir_close(struct cs_dir *d);
+
+/*
+ * Walk a subtree in pre-order without recursion, names in bytewise order. path
+ * is relative to the start ("" for the start itself). fn returns 0 to go on,
+ * CS_WALK_SKIP not to descend, or a negative code to stop with it.
+ */
+#define CS_WALK_SKIP 1
+typedef int cs_walk_fn(void *arg, const char *path, const struct cs_node *n, struct cs_error *err);
+int cs_tree_walk(struct cs_tree *t, const struct cs_node *start, cs_walk_fn *fn,
+		 void *arg, struct cs_error *err) CS_MUST_CHECK;
+
+/* ---------------------------------------------------------------- content */
+
+/*
+ * A range of a file as pieces of memory, held until cs_read_release. Holes are
+ * pieces of zeroes. Zero-initialise before first use; may be reused.
+ */
+struct cs_read {
+	struct iovec *iov;
+	size_t niov;
+	size_t len;   /* bytes in all: less than asked for only at the end of the file */
+	void **held;
+	size_t nheld;
+	size_t cap;
+};
+
+int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		 struct cs_read *out, struct cs_error *err) CS_MUST_CHECK;
+void cs_read_release(struct cs_read *r);
+
+/*
+ * The next data (want_data) or hole at or after off, as lseek's SEEK_DATA and
+ * SEEK_HOLE; the end of the file counts as a hole. CS_E_NOTFOUND: off is at or
+ * past the end, or no data follows.
+ */
+int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool want_data,
+		 uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+
+/* XXH3-128 of the file's content, a hole counting as its length in 8 bytes,
+ * little-endian; from the records, no data is read. */
+int cs_file_hash(struct cs_tree *t, const struct cs_node *n, struct cs_hash *out,
+		 struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * Decode in the background what a read of this file will need first. Returns
+ * at once; a hint, so it cannot fail.
+ */
+void cs_file_prefetch(struct cs_tree *t, const struct cs_node *n);
+
+/* Extended attributes of an entry, parsed. Pointers borrowed until release. */
+struct cs_xattr {
+	const char *name; /* NUL-terminated, with its namespace: user.comment */
+	const uint8_t *value;
+	size_t value_len;
+};
+struct cs_xattrs {
+	struct cs_xattr *list;
+	size_t count;
+	void *priv;
+};
+int cs_xattrs_load(struct cs_tree *t, const struct cs_node *n, struct cs_xattrs *out,
+		   struct cs_error *err) CS_MUST_CHECK;
+void cs_xattrs_release(struct cs_xattrs *x);
+
+/* The canonical one-line text of an entry (chunkstore-format(5)), path last, without newline.
+ * Caller frees *out with free(). */
+int cs_node_dump(struct cs_tree *t, const struct cs_node *n, const char *path, size_t path_len,
+		 char **out, struct cs_error *err) CS_MUST_CHECK;
+
+/* ---------------------------------------------------------------- actions */
+
+/* Progress of a long action. Called now and then, from the calling thread. */
+struct cs_progress {
+	const char *what;       /* "backup", "restore", "verify", "gc" */
+	uint64_t entries, bytes; /* done so far */
+	uint64_t total_entries, total_bytes; /* 0: unknown */
+	const char *path;       /* being worked on, or NULL */
+};
+/* A nonzero return stops the action with CS_E_INTERRUPTED. */
+typedef int cs_progress_fn(void *arg, const struct cs_progress *p);
+
+/* How bad what an action met on its way is. */
+enum cs_notice_kind {
+	CS_NOTICE_INFO,    /* left out on purpose, or vanished while we looked */
+	CS_NOTICE_CHANGED, /* changed while it was being read */
+	CS_NOTICE_ERROR,   /* could not be read, or restored; counts for CS_E_PARTIAL */
+};
+/* One line about one path. Called from the calling thread. */
+typedef void cs_notice_fn(void *arg, int kind, const char *text);
+
+struct cs_backup_opts {
+	const char *series;      /* required */
+	const char *root;        /* a directory whose contents become the point's root, or NULL */
+	const char *const *paths; /* else these keep their absolute paths */
+	size_t npaths;
+	const char *const *tags;
+	size_t ntags;
+	const char *const *excludes; /* fnmatch(3) patterns: with '/', of the path in the point; else of any name */
+	size_t nexcludes;
+	const char *host;        /* NULL: this machine's name */
+	int consistency;         /* enum cs_consistency */
+	bool force;              /* read every file, changed or not */
+	bool one_file_system;    /* do not descend into other file systems */
+	int level;               /* zstd level; 0: the default, 3 */
+	unsigned threads;        /* compressors; 0: one a processor */
+	cs_progress_fn *progress;
+	cs_notice_fn *notice;
+	void *arg;               /* for both */
+};
+
+struct cs_backup_result {
+	struct cs_point point;
+	uint64_t files_read, bytes_read; /* opened, because new or changed */
+	uint64_t entries_reused;         /* taken over from the parent point */
+	uint64_t chunks_new, chunks_dup;
+};
+
+/*
+ * Store a new point. CS_E_PARTIAL: the point is stored (and *out filled), but
+ * some sources could not be read; each was named by notice. Any other failure
+ * leaves no point.
+ */
+int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
+	      struct cs_backup_result *out, struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_restore_opts {
+	const char *dest;  /* must not exist, or be an empty directory when a directory is restored */
+	unsigned threads;  /* 0: one a processor */
+	cs_progress_fn *progress;
+	cs_notice_fn *notice;
+	void *arg;
+};
+struct cs_restore_result {
+	uint64_t entries, bytes;
+	uint64_t failed; /* attributes or entries that could not be restored, each named by notice */
+};
+/* Recreate the entry at path of a point as dest. CS_E_PARTIAL: done, but something could not be set. */
+int cs_restore(struct cs_tree *t, const char *path, const struct cs_restore_opts *opts,
+	       struct cs_restore_result *out, struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_gc_opts {
+	bool dry_run;
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_gc_result {
+	uint64_t chunks_live, chunks_freed;
+	uint64_t bundles_freed, bundles_rewritten;
+	uint64_t stored_freed; /* bytes given back for reuse */
+};
+/* Free what no point needs. The store must have been opened with CS_USE_EXCLUSIVE. */
+int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,
+	  struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_verify_opts {
+	unsigned threads; /* 0: one a processor */
+	cs_progress_fn *progress;
+	cs_notice_fn *notice; /* one line a finding, starting with its id */
+	void *arg;
+};
+struct cs_verify_result {
+	uint64_t points, entries, bundles, chunks, raw_bytes;
+	uint64_t findings; /* things that are wrong */
+	uint64_t damaged_points;
+};
+/* Read and check everything. CS_E_CORRUPT: there are findings. */
+int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_verify_result *out,
+	      struct cs_error *err) CS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "compress.h"
+
+#include "alloc.h"
+
+#include <stdlib.h>
+#include <zstd.h>
+
+struct cs_compressor {
+	ZSTD_CCtx *ctx;
+};
+
+struct cs_decompressor {
+	ZSTD_DCtx *ctx;
+};
+
+struct cs_compressor *cs_compressor_new(int level)
+{
+	struct cs_compressor *c = cs_zalloc(sizeof(*c));
+	if (!c)
+		return NULL;
+	c->ctx = ZSTD_createCCtx();
+	if (!c->ctx) {
+		free(c);
+		return NULL;
+	}
+	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_compressionLevel, level);
+	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_contentSizeFlag, 1);
+	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_checksumFlag, 0);
+	return c;
+}
+
+void cs_compressor_free(struct cs_compressor *c)
+{
+	if (c) {
+		ZSTD_freeCCtx(c->ctx);
+		free(c);
+	}
+}
+
+size_t cs_compress_bound(size_t len)
+{
+	return ZSTD_compressBound(len);
+}
+
+size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *out, size_t cap)
+{
+	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);
+	/* a gain below 1/32 is not worth a decode */
+	return ZSTD_isError(n) || n + len / 32 >= len ? 0 : n;
+}
+
+struct cs_decompressor *cs_decompressor_new(void)
+{
+	struct cs_decompressor *d = cs_zalloc(sizeof(*d));
+	if (d && !(d->ctx = ZSTD_createDCtx())) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+void cs_decompressor_free(struct cs_decompressor *d)
+{
+	if (d) {
+		ZSTD_freeDCtx(d->ctx);
+		free(d);
+	}
+}
+
+int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void *out,
+		  size_t raw_len)
+{
+	if (ZSTD_findFrameCompressedSize(frame, len) != len)
+		return CS_E_CORRUPT;
+	size_t n = ZSTD_decompressDCtx(d->ctx, out, raw_len, frame, len);
+	return ZSTD_isError(n) || n != raw_len ? CS_E_CORRUPT : CS_OK;
+}

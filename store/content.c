@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * content.c - what is in a file: its bytes, holes, hash and attributes.
+ *
+ * Reads hand out pieces of decoded bundles and entries as they lie in the
+ * cache; nothing is copied.
+ */
+#include "alloc.h"
+#include "browse.h"
+#include "dump.h"
+#include "hash.h"
+#include "xattr.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t zeroes[64 << 10];
+
+/* ---- pieces */
+
+void cs_read_release(struct cs_read *r)
+{
+	for (size_t i = 0; i < r->nheld; i++)
+		cs_cache_release(r->held[i]);
+	free(r->iov);
+	free(r->held);
+	memset(r, 0, sizeof(*r));
+}
+
+/* Add a piece; held (may be NULL) becomes the read's. */
+static int add_piece(struct cs_read *r, const void *data, size_t len, void *held,
+		     struct cs_error *err)
+{
+	if (r->niov == r->cap) {
+		size_t cap = r->cap ? 2 * r->cap : 8;
+		struct iovec *iov = cs_realloc(r->iov, cap * sizeof(*iov));
+		if (iov)
+			r->iov = iov;
+		void **h = iov ? cs_realloc(r->held, cap * sizeof(*h)) : NULL;
+		if (!h) {
+			cs_cache_release(held);
+			return cs_fail(err, CS_E_NOMEM, "out of memory");
+		}
+		r->held = h;
+		r->cap = cap;
+	}
+	r->iov[r->niov++] = (struct iovec){ (void *)(uintptr_t)data, len };
+	if (held)
+		r->held[r->nheld++] = held;
+	r->len += len;
+	return CS_OK;
+}
+
+static int add_hole(struct cs_read *r, uint64_t len, struct cs_error *err)
+{
+	int rc = CS_OK;
+	while (len && rc == CS_OK) {
+		size_t n = len < sizeof(zeroes) ? (size_t)len : sizeof(zeroes);
+		rc = add_piece(r, zeroes, n, NULL, err);
+		len -= n;
+	}
+	return rc;
+}
+
+/* Bytes off..off+len of a chunk that must be chunk_len long. */
+static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+		     uint64_t off, uint64_t len, struct cs_error *err)
+{
+	const uint8_t *data;
+	size_t have;
+	void *held;
+	int rc = cs_reader_chunk(s, chunk, &held, &data, &have, err);
+	if (rc != CS_OK)
+		return rc;
+	if (have != chunk_len) {
+		cs_cache_release(held);
+		return cs_fail(err, CS_E_CORRUPT, "chunk %llx has a wrong length",
+			       (unsigned long long)chunk);
+	}
+	return add_piece(r, data + off, len, held, err);
+}
+
+/* ---- extents */
+
+/* The extents that cover a place in a file, a page of them at a time. */
+struct extents {
+	struct cs_extent *own;    /* unpacked from the entry: freed */
+	void *held;               /* or the page's */
+	const struct cs_extent *x;
+	size_t n;
+	uint64_t base; /* offset in the file of the page's first byte */
+};
+
+static void extents_release(struct extents *e)
+{
+	free(e->own);
+	cs_cache_release(e->held);
+	memset(e, 0, sizeof(*e));
+}
+
+static int extents_load(struct cs_store *s, const struct cs_entry *e, uint64_t off,
+			struct extents *out, struct cs_error *err)
+{
+	int rc;
+	memset(out, 0, sizeof(*out));
+	if (e->content == CS_CONTENT_EXTENTS) {
+		rc = cs_extents_unpack(e->bytes, e->bytes_len, &out->own, &out->n);
+		if (rc != CS_OK)
+			return cs_fail(err, rc, "%.*s: its extents are damaged", (int)e->name_len,
+				       e->name);
+		out->x = out->own;
+		return CS_OK;
+	}
+	struct cs_leaf leaf;
+	rc = cs_reader_leaf(s, e->extents, CS_PAGE_EXTENT, CS_BY_WEIGHT, off, NULL, 0, &leaf, err);
+	if (rc == CS_E_NOTFOUND)
+		return cs_fail(err, CS_E_CORRUPT, "%.*s: its extents end early", (int)e->name_len,
+			       e->name);
+	if (rc != CS_OK)
+		return rc;
+	out->held = leaf.held;
+	out->x = leaf.page->extents;
+	out->n = leaf.page->n;
+	out->base = leaf.weight_before;
+	return CS_OK;
+}
+
+/* Find the extent over off (below the file's size), loading its page if need be. */
+static int extents_at(struct cs_store *s, const struct cs_entry *e, uint64_t off,
+		      struct extents *x, const struct cs_extent **out, struct cs_error *err)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		if (x->n && off >= x->base) {
+			size_t i = cs_extents_find(x->x, x->n, off - x->base);
+			if (i < x->n) {
+				*out = &x->x[i];
+				return CS_OK;
+			}
+		}
+		extents_release(x);
+		int rc = extents_load(s, e, off, x, err);
+		if (rc != CS_OK)
+			return rc;
+	}
+	return cs_fail(err, CS_E_CORRUPT, "%.*s: its extents end early", (int)e->name_len, e->name);
+}
+
+static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t off, uint64_t end,
+			struct cs_read *r, struct cs_error *err)
+{
+	struct extents x = { 0 };
+	int rc = CS_OK;
+	while (off < end && rc == CS_OK) {
+		const struct cs_extent *at;
+		rc = extents_at(s, e, off, &x, &at, err);
+		if (rc != CS_OK)
+			break;
+		uint64_t skip = off - x.base - at->off;
+		uint64_t n = at->len - skip < end - off ? at->len - skip : end - off;
+		if (at->chunk)
+			rc = add_chunk(s, r, at->chunk, at->len, skip, n, err);
+		else
+			rc = add_hole(r, n, err);
+		off += n;
+	}
+	extents_release(&x);
+	return rc;
+}
+
+/* ---- public */
+
+static int not_a_file(const struct cs_entry *e, struct cs_error *err)
+{
+	return cs_fail(err, S_ISDIR(e->mode) ? CS_E_ISDIR : CS_E_USAGE, "%.*s: %s",
+		       (int)e->name_len, e->name,
+		       S_ISDIR(e->mode) ? "is a directory" : "not a regular file");
+}
+
+int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		 struct cs_read *out, struct cs_error *err)
+{
+	const struct cs_entry *e = &n->entry;
+	int rc;
+	cs_read_release(out);
+	if (!S_ISREG(e->mode))
+		return not_a_file(e, err);
+	if (off >= e->size)
+		return CS_OK;
+	uint64_t end = len < e->size - off ? off + len : e->size;
+	switch (e->content) {
+	case CS_CONTENT_INLINE:
+		if (n->held)
+			cs_cache_hold(n->held);
+		rc = add_piece(out, e->bytes + off, end - off, n->held, err);
+		break;
+	case CS_CONTENT_CHUNK:
+		rc = add_chunk(t->store, out, e->chunk, e->size, off, end - off, err);
+		break;
+	default:
+		rc = read_extents(t->store, e, off, end, out, err);
+	}
+	if (rc != CS_OK)
+		cs_read_release(out);
+	return rc;
+}
+
+int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool want_data,
+		 uint64_t *out, struct cs_error *err)
+{
+	const struct cs_entry *e = &n->entry;
+	if (!S_ISREG(e->mode))
+		return not_a_file(e, err);
+	if (off >= e->size)
+		return cs_fail(err, CS_E_NOTFOUND, "past the end");
+	if (e->content != CS_CONTENT_EXTENTS && e->content != CS_CONTENT_PAGES) {
+		*out = want_data ? off : e->size;
+		return CS_OK;
+	}
+	struct extents x = { 0 };
+	int rc = CS_OK;
+	while (off < e->size) {
+		const struct cs_extent *at;
+		rc = extents_at(t->store, e, off, &x, &at, err);
+		if (rc != CS_OK || (at->chunk != 0) == want_data)
+			break;
+		off = x.base + at->off + at->len;
+	}
+	extents_release(&x);
+	if (rc != CS_OK)
+		return rc;
+	if (off >= e->size && want_data)
+		return cs_fail(err, CS_E_NOTFOUND, "no data follows");
+	*out = off < e->size ? off : e->size;
+	return CS_OK;
+}
+
+int cs_file_hash(struct cs_tree *t, const struct cs_node *n, struct cs_hash *out,
+		 struct cs_error *err)
+{
+	const struct cs_entry *e = &n->entry;
+	struct cs_txn *txn;
+	struct cs_slot slot;
+	if (!S_ISREG(e->mode))
+		return not_a_file(e, err);
+	if (e->content == CS_CONTENT_NONE || e->content == CS_CONTENT_INLINE) {
+		*out = cs_store_hash(t->store, e->bytes, e->size);
+		return CS_OK;
+	}
+	if (e->content != CS_CONTENT_CHUNK) {
+		*out = e->hash;
+		return CS_OK;
+	}
+	int rc = cs_txn_read(t->store->db, &txn, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_chunk_info(txn, e->chunk, &slot, err);
+	cs_txn_end(txn);
+	if (rc == CS_OK)
+		*out = slot.hash;
+	return rc;
+}
+
+void cs_file_prefetch(struct cs_tree *t, const struct cs_node *n)
+{
+	if (S_ISREG(n->entry.mode) && n->entry.content == CS_CONTENT_CHUNK &&
+	    !cs_cache_has(t->store->bundles, cs_chunk_bundle(n->entry.chunk)))
+		cs_prefetch_wanted(t->store->prefetch, cs_chunk_bundle(n->entry.chunk));
+}
+
+/* ---- extended attributes */
+
+/* The packed list of an entry: its bytes, and what holds them. */
+static int xattr_list(struct cs_tree *t, const struct cs_node *n, void **held,
+		      const uint8_t **data, size_t *len, struct cs_error *err)
+{
+	*held = NULL;
+	*data = n->entry.xattrs;
+	*len = n->entry.xattrs_len;
+	if (!n->entry.xattrs_chunk)
+		return CS_OK;
+	return cs_reader_chunk(t->store, n->entry.xattrs_chunk, held, data, len, err);
+}
+
+static int unpack_list(const struct cs_node *n, const uint8_t *data, size_t len,
+		       struct cs_xattr_item **items, size_t *count, struct cs_error *err)
+{
+	int rc = cs_xattr_unpack(data, len, items, count);
+	if (rc != CS_OK)
+		return cs_fail(err, rc, "%.*s: its extended attributes are damaged",
+			       (int)n->entry.name_len, n->entry.name);
+	return rc;
+}
+
+/* Append one attribute to the block: name, NUL, value. */
+static int copy_item(struct cs_tree *t, const struct cs_xattr_item *x, struct cs_buf *block,
+		     struct cs_error *err)
+{
+	cs_buf_add(block, x->name, x->name_len);
+	cs_buf_u8(block, 0);
+	if (!x->chunk) {
+		cs_buf_add(block, x->value, x->value_len);
+		return CS_OK;
+	}
+	void *held;
+	const uint8_t *data;
+	size_t len;
+	int rc = cs_reader_chunk(t->store, x->chunk, &held, &data, &len, err);
+	if (rc != CS_OK)
+		return rc;
+	if (len == x->value_len)
+		cs_buf_add(block, data, len);
+	else
+		rc = cs_fail(err, CS_E_CORRUPT, "an extended attribute has a wrong length");
+	cs_cache_release(held);
+	return rc;
+}
+
+int cs_xattrs_load(struct cs_tree *t, const struct cs_node *n, struct cs_xattrs *out,
+		   struct cs_error *err)
+{
+	struct cs_xattr_item *items = NULL;
+	struct cs_xattr *list = NULL;
+	struct cs_buf block = { 0 };
+	const uint8_t *data;
+	size_t len, count = 0;
+	void *held;
+
+	memset(out, 0, sizeof(*out));
+	if (!cs_entry_has_xattrs(&n->entry))
+		return CS_OK;
+	int rc = xattr_list(t, n, &held, &data, &len, err);
+	if (rc == CS_OK)
+		rc = unpack_list(n, data, len, &items, &count, err);
+	for (size_t i = 0; i < count && rc == CS_OK; i++)
+		rc = copy_item(t, &items[i], &block, err);
+	if (rc == CS_OK && (block.failed || !(list = cs_alloc(count * sizeof(*list)))))
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK) {
+		const uint8_t *p = block.data;
+		for (size_t i = 0; i < count; i++) {
+			list[i] = (struct cs_xattr){ (const char *)p, p + items[i].name_len + 1,
+						     items[i].value_len };
+			p = list[i].value + list[i].value_len;
+		}
+		*out = (struct cs_xattrs){ list, count, block.data };
+	} else {
+		cs_buf_release(&block);
+	}
+	free(items);
+	if (held)
+		cs_cache_release(held);
+	return rc;
+}
+
+void cs_xattrs_release(struct cs_xattrs *x)
+{
+	free(x->list);
+	free(x->priv);
+	memset(x, 0, sizeof(*x));
+}
+
+/* ---- dump */
+
+int cs_node_dump_line(struct cs_tree *t, const struct cs_node *n, const char *path,
+		      size_t path_len, struct cs_buf *b, struct cs_error *err)
+{
+	struct cs_hash content = { { 0 } };
+	struct cs_xattr_item *items = NULL;
+	const uint8_t *data;
+	size_t len, count = 0;
+	void *held = NULL;
+	int rc = CS_OK;
+
+	if (S_ISREG(n->entry.mode))
+		rc = cs_file_hash(t, n, &content, err);
+	if (rc == CS_OK && cs_entry_has_xattrs(&n->entry)) {
+		rc = xattr_list(t, n, &held, &data, &len, err);
+		if (rc == CS_OK)
+			rc = unpack_list(n, data, len, &items, &count, err);
+	}
+	if (rc == CS_OK) {
+		cs_dump_line(b, &n->entry, &content, items, count, path, path_len);
+		if (b->failed)
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	free(items);
+	cs_cache_release(held);
+	return rc;
+}
+
+int cs_node_dump(struct cs_tree *t, const struct cs_node *n, const char *path, size_t path_len,
+		 char **out, struct cs_error *err)
+{
+	struct cs_buf b = { 0 };
+	int rc = cs_node_dump_line(t, n, path, path_len, &b, err);
+	if (rc == CS_OK) {
+		cs_buf_u8(&b, 0);
+		if (b.failed)
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	if (rc != CS_OK)
+		cs_buf_release(&b);
+	else
+		*out = (char *)b.data;
+	return rc;
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "db.h"
+
+#include "alloc.h"
+#include "format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Address space is free, but not under the sanitizers' shadow maps. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define MAP_SIZE_TOP (256ull << 30)
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define MAP_SIZE_TOP (256ull << 30)
+#endif
+#endif
+#ifndef MAP_SIZE_TOP
+#define MAP_SIZE_TOP (8ull << 40)
+#endif
+#define MAP_SIZE_BOTTOM (1ull << 30)
+
+#define READERS_MAX 1024
+#define POOL_MAX 64
+
+struct cs_txn {
+	MDB_txn *txn;
+	struct cs_db *db;
+	bool write;
+	struct cs_txn *next;
+};
+
+struct cs_cursor {
+	MDB_cursor *cursor;
+	struct cs_txn *txn;
+	enum cs_table table;
+};
+
+struct cs_db {
+	MDB_env *env; /* immutable after open */
+	MDB_dbi dbi[CS_TABLES];
+	char *dir;
+	pthread_mutex_t lock;
+	struct cs_txn *pool; /* reset read transactions; guarded by lock */
+	unsigned pooled;
+};
+
+static const struct {
+	const char *name;
+	unsigned flags;
+} tables[CS_TABLES] = {
+	[CS_T_META] = { CS_DB_META, 0 },
+	[CS_T_BUNDLES] = { CS_DB_BUNDLES, MDB_INTEGERKEY },
+	[CS_T_INDEX] = { CS_DB_INDEX, MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP },
+	[CS_T_MOVED] = { CS_DB_MOVED, MDB_INTEGERKEY },
+	[CS_T_POINTS] = { CS_DB_POINTS, MDB_INTEGERKEY },
+	[CS_T_SERIES] = { CS_DB_SERIES, 0 },
+	[CS_T_SERIES_IDS] = { CS_DB_SERIES_IDS, MDB_INTEGERKEY },
+	[CS_T_CATALOG] = { CS_DB_CATALOG, 0 },
+	[CS_T_IDS] = { CS_DB_IDS, 0 },
+};
+
+/* The one place where LMDB's codes become ours. */
+static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
+{
+	switch (rc) {
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_BAD_VALSIZE:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_DBI:
+		return cs_fail(err, CS_E_CORRUPT, "store %s: %s: %s", db->dir, what,
+			       mdb_strerror(rc));
+	case MDB_PANIC:
+		return cs_fail(err, CS_E_IO, "store %s: %s: an earlier write failed", db->dir, what);
+	case MDB_INVALID:
+	case MDB_NOTFOUND:
+		return cs_fail(err, CS_E_CORRUPT, "%s: not a chunkstore store", db->dir);
+	case MDB_VERSION_MISMATCH:
+		return cs_fail(err, CS_E_VERSION, "store %s: unknown LMDB version", db->dir);
+	case MDB_MAP_FULL:
+		return cs_fail(err, CS_E_FULL, "store %s: %s: the map is full", db->dir, what);
+	case MDB_READERS_FULL:
+		return cs_fail(err, CS_E_BUSY, "store %s: too many readers", db->dir);
+	default:
+		if (rc > 0)
+			return cs_fail_errno(err, rc, "store %s: %s", db->dir, what);
+		return cs_fail(err, CS_E_IO, "store %s: %s: %s", db->dir, what, mdb_strerror(rc));
+	}
+}
+
+static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
+{
+	MDB_txn *txn;
+	bool create = flags == CS_DB_CREATE;
+	int rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	if (rc)
+		return fail(db, rc, "open", err);
+	for (int i = 0; i < CS_TABLES && rc == 0; i++)
+		rc = mdb_dbi_open(txn, tables[i].name,
+				  create ? tables[i].flags | MDB_CREATE : 0, &db->dbi[i]);
+	if (rc) {
+		mdb_txn_abort(txn);
+		return fail(db, rc, "open", err);
+	}
+	rc = mdb_txn_commit(txn);
+	return rc ? fail(db, rc, "open", err) : CS_OK;
+}
+
+/* A limit on address space (ulimit -v) makes a large map fail: try smaller ones. */
+static int open_env(struct cs_db *db, int flags)
+{
+	int rc = ENOMEM;
+	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 8) {
+		rc = mdb_env_create(&db->env);
+		if (rc)
+			return rc;
+		rc = mdb_env_set_maxdbs(db->env, CS_TABLES + 4);
+		if (rc == 0)
+			rc = mdb_env_set_maxreaders(db->env, READERS_MAX);
+		if (rc == 0)
+			rc = mdb_env_set_mapsize(db->env, size);
+		if (rc == 0)
+			rc = mdb_env_open(db->env, db->dir,
+					  MDB_NOTLS | (flags == CS_DB_READ ? MDB_RDONLY : 0), 0600);
+		if (rc) {
+			mdb_env_close(db->env);
+			db->env = NULL;
+		}
+	}
+	return rc;
+}
+
+int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err)
+{
+	struct cs_db *db = cs_zalloc(sizeof(*db));
+	if (!db || !(db->dir = cs_strdup(dir))) {
+		free(db);
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	pthread_mutex_init(&db->lock, NULL);
+	int rc = open_env(db, flags);
+	if (rc) {
+		rc = fail(db, rc, "cannot open", err);
+		goto out;
+	}
+	if (flags != CS_DB_READ) {
+		int dead;
+		mdb_reader_check(db->env, &dead);
+	}
+	rc = open_tables(db, flags, err);
+out:
+	if (rc != CS_OK) {
+		cs_db_close(db);
+		return rc;
+	}
+	*out = db;
+	return CS_OK;
+}
+
+void cs_db_close(struct cs_db *db)
+{
+	if (!db)
+		return;
+	while (db->pool) {
+		struct cs_txn *t = db->pool;
+		db->pool = t->next;
+		mdb_txn_abort(t->txn);
+		free(t);
+	}
+	if (db->env)
+		mdb_env_close(db->env);
+	pthread_mutex_destroy(&db->lock);
+	free(db->dir);
+	free(db);
+}
+
+/* ---- transactions */
+
+int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
+{
+	pthread_mutex_lock(&db->lock);
+	struct cs_txn *t = db->pool;
+	if (t) {
+		db->pool = t->next;
+		db->pooled--;
+	}
+	pthread_mutex_unlock(&db->lock);
+	int rc;
+	if (t) {
+		rc = mdb_txn_renew(t->txn);
+		if (rc)
+			mdb_txn_abort(t->txn);
+	} else {
+		t = cs_zalloc(sizeof(*t));
+		if (!t)
+			return cs_fail(err, CS_E_NOMEM, "out of memory");
+		t->db = db;
+		rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t->txn);
+	}
+	if (rc) {
+		free(t);
+		return fail(db, rc, "read", err);
+	}
+	*out = t;
+	return CS_OK;
+}
+
+int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
+{
+	struct cs_txn *t = cs_zalloc(sizeof(*t));
+	if (!t)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	t->db = db;
+	t->write = true;
+	int rc = mdb_txn_begin(db->env, NULL, 0, &t->txn);
+	if (rc) {
+		free(t);
+		return fail(db, rc, "write", err);
+	}
+	*out = t;
+	return CS_OK;
+}
+
+int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
+{
+	struct cs_db *db = t->db;
+	int rc = mdb_txn_commit(t->txn);
+	free(t);
+	return rc ? fail(db, rc, "commit", err) : CS_OK;
+}
+
+void cs_txn_end(struct cs_txn *t)
+{
+	if (!t)
+		return;
+	struct cs_db *db = t->db;
+	if (t->write) {
+		mdb_txn_abort(t->txn);
+		free(t);
+		return;
+	}
+	mdb_txn_reset(t->txn);
+	pthread_mutex_lock(&db->lock);
+	bool keep = db->pooled < POOL_MAX;
+	if (keep) {
+		t->next = db->pool;
+		db->pool = t;
+		db->pooled++;
+	}
+	pthread_mutex_unlock(&db->lock);
+	if (!keep) {
+		mdb_txn_abort(t->txn);
+		free(t);
+	}
+}
+
+/* ---- rows */
+
+static MDB_val val(struct cs_slice s)
+{
+	return (MDB_val){ s.len, (void *)(uintptr_t)s.data };
+}
+
+int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice *out,
+	      struct cs_error *err)
+{
+	MDB_val k = val(key), v;
+	int rc = mdb_get(t->txn, t->db->dbi[table], &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc)
+		return fail(t->db, rc, "read", err);
+	*out = (struct cs_slice){ v.mv_data, v.mv_size };
+	return 1;
+}
+
+/*
+ * Ascending integer keys fill pages completely with MDB_APPEND; LMDB refuses
+ * it when the key is not past the last one, and then a plain put is right.
+ */
+static int put(struct cs_txn *t, enum cs_table table, MDB_val *k, MDB_val *v, unsigned flags)
+{
+	MDB_dbi dbi = t->db->dbi[table];
+	if (table == CS_T_BUNDLES || table == CS_T_POINTS) {
+		int rc = mdb_put(t->txn, dbi, k, v, flags | MDB_APPEND);
+		if (rc != MDB_KEYEXIST)
+			return rc;
+	}
+	return mdb_put(t->txn, dbi, k, v, flags);
+}
+
+int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice value,
+	      struct cs_error *err)
+{
+	MDB_val k = val(key), v = val(value);
+	int rc = put(t, table, &k, &v, 0);
+	return rc ? fail(t->db, rc, "write", err) : CS_OK;
+}
+
+int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, size_t len,
+		  void **out, struct cs_error *err)
+{
+	MDB_val k = val(key), v = { len, NULL };
+	int rc = put(t, table, &k, &v, MDB_RESERVE);
+	if (rc)
+		return fail(t->db, rc, "write", err);
+	*out = v.mv_data;
+	return CS_OK;
+}
+
+int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
+	      const struct cs_slice *value, struct cs_error *err)
+{
+	MDB_val k = val(key), v = { 0 };
+	if (value)
+		v = val(*value);
+	int rc = mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL);
+	return rc && rc != MDB_NOTFOUND ? fail(t->db, rc, "write", err) : CS_OK;
+}
+
+int cs_u64_value(struct cs_slice v, uint64_t *out)
+{
+	if (v.len != sizeof(*out))
+		return CS_E_CORRUPT;
+	memcpy(out, v.data, sizeof(*out));
+	return CS_OK;
+}
+
+/* ---- cursors */
+
+int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out,
+		   struct cs_error *err)
+{
+	struct cs_cursor *c = cs_zalloc(sizeof(*c));
+	if (!c)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	c->txn = t;
+	c->table = table;
+	int rc = mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor);
+	if (rc) {
+		free(c);
+		return fail(t->db, rc, "read", err);
+	}
+	*out = c;
+	return CS_OK;
+}
+
+void cs_cursor_close(struct cs_cursor *c)
+{
+	if (c) {
+		mdb_cursor_close(c->cursor);
+		free(c);
+	}
+}
+
+int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
+		   struct cs_slice *value, struct cs_error *err)
+{
+	static const MDB_cursor_op ops[] = {
+		[CS_SEEK_FIRST] = MDB_FIRST, [CS_SEEK_GE] = MDB_SET_RANGE,
+		[CS_SEEK_NEXT] = MDB_NEXT,   [CS_SEEK_PREV] = MDB_PREV,
+		[CS_SEEK_LAST] = MDB_LAST,   [CS_SEEK_NEXT_DUP] = MDB_NEXT_DUP,
+		[CS_SEEK_EXACT] = MDB_SET_KEY,
+	};
+	MDB_val k = val(*key), v;
+	int rc = mdb_cursor_get(c->cursor, &k, &v, ops[how]);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc)
+		return fail(c->txn->db, rc, "read", err);
+	*key = (struct cs_slice){ k.mv_data, k.mv_size };
+	*value = (struct cs_slice){ v.mv_data, v.mv_size };
+	return 1;
+}
+
+/* ---- counters and statistics */
+
+int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err)
+{
+	struct cs_slice v = { 0 };
+	int rc = cs_db_get(t, CS_T_META, (struct cs_slice){ name, strlen(name) }, &v, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || cs_u64_value(v, out) != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "store %s: counter %s is damaged", t->db->dir,
+			       name);
+	return CS_OK;
+}
+
+int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_error *err)
+{
+	return cs_db_put(t, CS_T_META, (struct cs_slice){ name, strlen(name) },
+			 (struct cs_slice){ &v, sizeof(v) }, err);
+}
+
+/* Pages in LMDB's list of free pages: database 0, readable in a read transaction only. */
+static int count_free(struct cs_txn *t, uint64_t page_size, uint64_t *out)
+{
+	MDB_cursor *c;
+	MDB_val k, v;
+	uint64_t pages = 0;
+	int rc = mdb_cursor_open(t->txn, 0, &c);
+	if (rc)
+		return rc;
+	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
+		size_t n = 0;
+		if (v.mv_size >= sizeof(n))
+			memcpy(&n, v.mv_data, sizeof(n));
+		pages += n;
+	}
+	mdb_cursor_close(c);
+	*out = pages * page_size;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	struct cs_db_stats s = { 0 };
+	MDB_stat m = { 0 };
+	mdb_filehandle_t fd;
+	struct stat st;
+
+	int rc = cs_txn_read(db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
+		rc = mdb_stat(t->txn, db->dbi[i], &m);
+		s.rows[i] = m.ms_entries;
+	}
+	if (rc == 0)
+		rc = count_free(t, m.ms_psize, &s.free_bytes);
+	cs_txn_end(t);
+	if (rc == 0)
+		rc = mdb_env_get_fd(db->env, &fd);
+	if (rc)
+		return fail(db, rc, "stat", err);
+	if (fstat(fd, &st) != 0)
+		return cs_fail_errno(err, errno, "store %s", db->dir);
+	s.file_bytes = (uint64_t)st.st_size;
+	s.disk_bytes = (uint64_t)st.st_blocks * 512;
+	*out = s;
+	return CS_OK;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db.h - LMDB, behind a fence.
+ *
+ * Rules inherited from LMDB and kept here: one environment per process and
+ * file (a second open in one process would break its locks); a write
+ * transaction belongs to one thread; a read transaction pins freed pages and
+ * so must be short; values point into the map and are 2-byte aligned at the
+ * most, and die with their transaction.
+ *
+ * Durability: every commit is fully synchronous. The map is set far above the
+ * data once, so there is no resizing.
+ */
+#ifndef CS_DB_H
+#define CS_DB_H
+
+#include "err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+enum cs_table {
+	CS_T_META,
+	CS_T_BUNDLES,
+	CS_T_INDEX,
+	CS_T_MOVED,
+	CS_T_POINTS,
+	CS_T_SERIES,
+	CS_T_SERIES_IDS,
+	CS_T_CATALOG,
+	CS_T_IDS,
+	CS_TABLES,
+};
+
+struct cs_slice {
+	const void *data;
+	size_t len;
+};
+
+struct cs_db;
+struct cs_txn;
+
+enum cs_db_flags {
+	CS_DB_READ = 0,
+	CS_DB_WRITE = 1,
+	CS_DB_CREATE = 3, /* make the files and tables */
+};
+
+/* dir holds data.mdb and lock.mdb. Errors name it. */
+int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err) CS_MUST_CHECK;
+void cs_db_close(struct cs_db *db);
+
+/*
+ * A read transaction: a snapshot of now, valid until cs_txn_end. Cheap: a
+ * reader slot is kept and renewed. Any thread may use it, one at a time.
+ */
+int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
+/* The write transaction; waits for other writers of any process. */
+int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
+/* Durable when it returns CS_OK; nothing happened otherwise. The transaction is gone either way. */
+int cs_txn_commit(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
+/* End a read transaction, or abandon a write. NULL is fine. */
+void cs_txn_end(struct cs_txn *t);
+
+/*
+ * Values are borrowed until the transaction ends (in a write transaction:
+ * until the next write). 1: found, 0: not there, negative: error.
+ */
+int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice *out,
+	      struct cs_error *err) CS_MUST_CHECK;
+int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice value,
+	      struct cs_error *err) CS_MUST_CHECK;
+/* As put, but the caller fills *out (of len bytes) before its next call on t. */
+int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, size_t len,
+		  void **out, struct cs_error *err) CS_MUST_CHECK;
+/* Absent keys are no error. value: for tables with duplicates, the one to delete; else NULL. */
+int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
+	      const struct cs_slice *value, struct cs_error *err) CS_MUST_CHECK;
+
+/* Integer keys and values (CS_T_BUNDLES, _INDEX, _MOVED, _POINTS, _SERIES_IDS). */
+static inline struct cs_slice cs_u64_key(const uint64_t *v)
+{
+	return (struct cs_slice){ v, sizeof(*v) };
+}
+/* A stored integer; CS_E_CORRUPT if the value has another size. */
+int cs_u64_value(struct cs_slice v, uint64_t *out) CS_MUST_CHECK;
+
+/* A cursor over one table. NULL-safe close, before the transaction ends. */
+struct cs_cursor;
+enum cs_seek {
+	CS_SEEK_FIRST,
+	CS_SEEK_GE,    /* first key >= *key */
+	CS_SEEK_NEXT,
+	CS_SEEK_PREV,
+	CS_SEEK_LAST,
+	CS_SEEK_NEXT_DUP, /* next value of the same key */
+	CS_SEEK_EXACT,    /* this key, its first value */
+};
+int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out,
+		   struct cs_error *err) CS_MUST_CHECK;
+void cs_cursor_close(struct cs_cursor *c);
+/* 1: *key and *value are set; 0: no such item. */
+int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
+		   struct cs_slice *value, struct cs_error *err) CS_MUST_CHECK;
+
+/* Counters of the meta table. */
+int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_db_stats {
+	uint64_t rows[CS_TABLES];
+	uint64_t file_bytes, disk_bytes, free_bytes;
+};
+int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err) CS_MUST_CHECK;
+
+#endif

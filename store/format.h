@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * format.h - every fact about bytes on disk. chunkstore-format(5) tells the
+ * same in prose. Numbers are little-endian; "var" is LEB128, "svar" zigzag
+ * coded LEB128; nothing stored is ever cast to a struct (LMDB promises 2-byte
+ * alignment only). record.c, tree.c and extent.c pack and unpack; nobody else
+ * touches stored bytes.
+ *
+ * Format history: 1 the first.
+ */
+#ifndef CS_FORMAT_H
+#define CS_FORMAT_H
+
+#define CS_FORMAT_VERSION 1
+
+/*
+ * Feature words of the store header. An unknown incompatible bit: the store is
+ * not opened. An unknown read-only-compatible bit: it is opened for reading
+ * only. Compatible bits may be ignored.
+ */
+#define CS_FEATURES_INCOMPAT 0u
+#define CS_FEATURES_RO 0u
+
+/* Names of LMDB's databases. */
+#define CS_DB_META "meta"             /* text key -> store header or u64 counter */
+#define CS_DB_BUNDLES "bundles"       /* bundle number (integer key) -> bundle */
+#define CS_DB_INDEX "index"           /* hash key (integer key) -> chunk numbers (dup, integer) */
+#define CS_DB_MOVED "moved"           /* chunk number (integer key) -> chunk number */
+#define CS_DB_POINTS "points"         /* point seq (integer key) -> point record */
+#define CS_DB_SERIES "series"         /* series name -> series record */
+#define CS_DB_SERIES_IDS "series_ids" /* series id (integer key) -> series name */
+#define CS_DB_CATALOG "catalog"       /* series id as 4 bytes big-endian, point name -> point seq */
+#define CS_DB_IDS "ids"               /* point id, 16 bytes -> point seq */
+
+/* Keys of the meta database. */
+#define CS_META_STORE "store"
+#define CS_META_NEXT_BUNDLE "next_bundle"
+#define CS_META_NEXT_POINT "next_point"
+#define CS_META_NEXT_SERIES "next_series"
+#define CS_META_GENERATION "generation"
+
+/*
+ * Store header
+ *   0  8  magic "chunkstr"
+ *   8  4  format version
+ *  12  4  compatible features
+ *  16  4  read-only-compatible features
+ *  20  4  incompatible features
+ *  24 16  store id
+ *  40  8  seconds when it was made
+ *  48  4  encryption key id, 0: none
+ *  52  1  hash bits kept, 128 but for tests
+ *  53  3  zero
+ */
+#define CS_STORE_MAGIC "chunkstr"
+#define CS_STORE_HEADER_SIZE 56
+
+/*
+ * Bundle: header, slot table, payload
+ *   0  8  XXH3-64 of everything that follows
+ *   8  4  magic "CSBN"
+ *  12  1  kind: 1 data, 2 metadata (tree pages, extent pages, link pages, xattrs)
+ *  13  1  codec of the common frame: 0 raw, 1 zstd
+ *  14  2  flags, zero
+ *  16  4  encryption key id, 0: none
+ *  20  4  number of slots
+ *  24  4  raw length of the common frame
+ *  28  4  length of the slot table
+ *  32     slot table, one row a slot:
+ *           var   chunk length << 2 | how
+ *           16    XXH3-128 of the chunk
+ *           how 0 (in the common frame, in slot order): nothing more
+ *           how 1 (raw, on its own): nothing more
+ *           how 2 (a frame of its own): var frame length
+ *           how 3 (a frame with a prefix): var frame length, var chunk number of the prefix
+ *         payload: the common frame, then the slots of their own in slot order
+ */
+#define CS_BUNDLE_MAGIC 0x4e425343u
+#define CS_BUNDLE_HEADER_SIZE 32
+#define CS_BUNDLE_DATA 1
+#define CS_BUNDLE_META 2
+#define CS_CODEC_RAW 0
+#define CS_CODEC_ZSTD 1
+#define CS_SLOT_COMMON 0
+
+/* A chunk number is bundle << 16 | slot. */
+#define CS_SLOT_BITS 16
+#define CS_SLOTS_MAX 65535u
+#define CS_BUNDLE_NUMBER_MAX ((1ull << 46) - 1)
+
+/* Sizes, chosen by measurement: see chunkstore(7). */
+#define CS_CHUNK_MAX (4u << 20)        /* no chunk is longer, stored or read */
+#define CS_BUNDLE_RAW_MAX (8u << 20)   /* no bundle holds more, stored or read */
+#define CS_BUNDLE_DATA_TARGET (512u << 10) /* a data bundle is closed when it holds this much */
+#define CS_BUNDLE_META_TARGET (128u << 10)
+#define CS_WHOLE_FILE_MAX (128u << 10) /* files up to this size are one chunk */
+#define CS_INLINE_MAX 64u              /* files up to this size are in their entry */
+#define CS_INLINE_EXTENTS_MAX 256u     /* packed extents up to this size are in the entry */
+#define CS_INLINE_XATTRS_MAX 512u      /* packed xattrs up to this size are in the entry */
+#define CS_INLINE_XATTR_VALUE_MAX 128u /* longer values are chunks of their own */
+#define CS_XATTR_VALUE_MAX (64u << 10)
+#define CS_SYMLINK_MAX 4095u
+#define CS_NAME_MAX 255u
+#define CS_DEPTH_MAX 4096u             /* directories inside each other in one point */
+
+/*
+ * Pages. A page is a chunk of a metadata bundle:
+ *   u8 kind, var item count, bases (by kind), items
+ * Leaf pages end where the item's key says so (about one in CS_PAGE_CUT items
+ * past CS_PAGE_MIN bytes) or at CS_PAGE_MAX, so that an insertion changes few
+ * pages. A page with one item may be longer than CS_PAGE_MAX.
+ *
+ * Directory page 'D': bases var bundle, svar mtime, svar ctime, var inode;
+ *   items: entries, see tree.c
+ * Extent page 'E': base var bundle;
+ *   items: var length << 1 | hole, then for data a chunk reference
+ * Link page 'L': no bases;
+ *   items: var volume, var inode, var position of the group's first member
+ * Index page 'I': base var bundle;
+ *   items: var key length, key (first item's key of the page below), chunk
+ *   reference of that page, var items below, var weight below
+ * A chunk reference is svar (bundle - base bundle), var slot.
+ */
+#define CS_PAGE_DIR 'D'
+#define CS_PAGE_EXTENT 'E'
+#define CS_PAGE_LINK 'L'
+#define CS_PAGE_INDEX 'I'
+#define CS_PAGE_MIN (16u << 10)
+#define CS_PAGE_MAX (64u << 10)
+#define CS_PAGE_CUT 64u
+#define CS_EXTENT_PAGE_MIN 1024u /* extent pages are smaller: one is decoded for a random read */
+#define CS_EXTENT_PAGE_MAX (16u << 10)
+#define CS_PAGE_RAW_MAX (1u << 20) /* no page is longer, stored or read */
+#define CS_LEVELS_MAX 8u
+
+#endif

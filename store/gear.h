@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gear.h - the chunker's random number for each byte value: the first 256
+ * outputs of splitmix64 seeded with CS_GEAR_SEED. Part of what makes two
+ * stores cut alike: never to be changed. Included by chunker.c and its test.
+ */
+#ifndef CS_GEAR_H
+#define CS_GEAR_H
+
+#include <stdint.h>
+
+#define CS_GEAR_SEED 0x6368756e6b73746full /* "chunksto" */
+
+static const uint64_t cs_gear[256] = {
+	0x24630a6fc01ef422ull, 0x17aee7eb9cffc6b9ull, 0xa1b64462b2da9fb5ull, 0xb42c081e7dcc6e00ull,
+	0x208991db9f77990full, 0xa4d64252d0985947ull, 0x25c76bf9d66cf41eull, 0xb575b1f677f98df2ull,
+	0x0b5b7063db1c67baull, 0xcac68791d6fc59e9ull, 0x3f861c0f6511575dull, 0x6d85950e0fdd75bcull,
+	0x4692b213288c9e86ull, 0xe75414dcc6d51880ull, 0xc7e6ea64590f6ccdull, 0x3ae493260144cda7ull,
+	0x65762c1a6a4c195eull, 0x28344d42f06b0810ull, 0xecdb1c8cf7c06dc8ull, 0xeccb7bc2690bfe93ull,
+	0x3566c59376ebec1cull, 0x9ba7fe186a9d0824ull, 0x1a381c1ae6228cbbull, 0xb02c13b0cdf3724cull,
+	0xc0f90ff63a5587afull, 0xfe9806ce5eb55131ull, 0x29d4b12b3764cb5eull, 0x0e9a3ddddbfcd0c2ull,
+	0xe69f1510740b5241ull, 0xf3618954a33d9da1ull, 0x95f34a9386faf7d2ull, 0x38056509c9a61927ull,
+	0x315520d42913fde0ull, 0x5028a0aaf63828f9ull, 0x87e9c9693eb853c2ull, 0x18e6d470233fa507ull,
+	0x41a3a873b7abd050ull, 0x0382ba38f0e92567ull, 0x1c5d473dc03799deull, 0x1cbe843100e0c838ull,
+	0x2a58825294b6fa84ull, 0x0c4af041160812e8ull, 0x3d288128f1ac139aull, 0xf49f13e2f8fffcaaull,
+	0x6314835d29ed3d4eull, 0xdf8df072ed7831abull, 0xd588ce85d9a3344full, 0x247fc2e9fbe8dfa2ull,
+	0x24516c59250b9f7aull, 0x1a386fc6d8b615b9ull, 0xb38c889528cb4ec1ull, 0x70f73b95ffcbe525ull,
+	0x2cddb2ebe9be8a9eull, 0xc3870dfa62ac1f8dull, 0x0e4adb4dc8a250a2ull, 0x96fdee56d75f2e8cull,
+	0x522cff3030a64864ull, 0x3b2b37cb94ed90ebull, 0x8c6238fa65d9033aull, 0x7f5141873cfef3b3ull,
+	0x380ee8f267e63e36ull, 0xb2b9f2ea2c9b0b87ull, 0xa30371e35532625full, 0x26f2257079988a9bull,
+	0xd1dd88fe5a0286deull, 0x30087b75469b1d1dull, 0x8e73d8ab07398b38ull, 0xad6c55d398ee7ca3ull,
+	0xb53ccac05f1f973cull, 0x48e1f9d96cff805cull, 0x3a7c198f7233ac36ull, 0x5b69163ed4a2cedbull,
+	0xdbe343a0ab6152f0ull, 0x612a0879e7bcc639ull, 0x29446348b922c9d6ull, 0x722a182467e90b40ull,
+	0x0e43c07ed719380bull, 0xadf176ca9add8393ull, 0x537bf8ed4d38462eull, 0x88f0c3468a4aa6d5ull,
+	0x2dddee1292caa0e9ull, 0x3d1c8d96182cfbc9ull, 0x8da22b097023b598ull, 0x4c46c22412407131ull,
+	0xe24983307e5479cdull, 0x4e43aa7aeb653059ull, 0xc33ba6f712371066ull, 0xe0bf7a2fea8447c2ull,
+	0x6f351b7e57f72da1ull, 0x4b747629262d8bf5ull, 0x1d17f23f8456f3fcull, 0xb78bfd60e883673eull,
+	0xe8e09c048c574df4ull, 0xbcc1a37315edd625ull, 0x491ddd098350b9b7ull, 0xb31348c3ea976ef5ull,
+	0x49aa890e9ebd3406ull, 0x856452f02641701full, 0x922f7813e45684c0ull, 0x18884a7e4c0025edull,
+	0xab394be6dcf34914ull, 0x1f353edf67338553ull, 0x2dbdb5c7f8bcb75eull, 0x0b0145b07de2a534ull,
+	0x438546b1343362feull, 0xd2d946f47a89b6d8ull, 0x9687039ee97ef2c2ull, 0x82d260b670a92643ull,
+	0x0b5bee35a5d4d426ull, 0x88060252f17441b5ull, 0x93fc6bb478e86c98ull, 0x19e7cc802613b837ull,
+	0x25cbb2150344e855ull, 0xee5005bbf88c0626ull, 0xbe8510e666553cfcull, 0x9e63492f936c6b82ull,
+	0x8c4b6e69ffe52fadull, 0x1d72ddb5e5ea8b54ull, 0xb00bc4eb3c1d1dc4ull, 0x8fb171e3212ed2a1ull,
+	0x316efe6bd0283cc3ull, 0xeb5f80df458a8794ull, 0xbd8782f33a6e8a4cull, 0x43d48227c7e95a5dull,
+	0xcf4f4e44b8f01300ull, 0x5e01e8dc51f6b9b8ull, 0x0453c8f2efd4fccbull, 0xe431e7ee9e128cb5ull,
+	0x321a7c662e96f586ull, 0xc3d1ad5a2e589856ull, 0x5799cc5722e8ccedull, 0x167a642b14674113ull,
+	0x0180c79f78af5906ull, 0xa1e843d33de2f167ull, 0x7b2170a97b51f17full, 0x771e0c4c8ba21d38ull,
+	0x55ce27dbb7e1cc32ull, 0x21afa8c494364cd9ull, 0x53f05f543bc33fa2ull, 0xe0b4aa308eef242bull,
+	0x795d13309f565a84ull, 0x6147901871299f8eull, 0xf61206794351ed1aull, 0xf13ee941d148c42dull,
+	0x872b75c09e4cb77eull, 0xc6ef862b275b7a0bull, 0x3e2bafa977760c45ull, 0x150906ae0b291504ull,
+	0xa0578377b7ed8fceull, 0xfb5e7af645015214ull, 0x0a9b822b39145143ull, 0x7c7ea40b5a1e864aull,
+	0x1e2734c17f790e6dull, 0x44aebdc26f48c25full, 0x09e7155f83830681ull, 0xbdb467514ad9018aull,
+	0x227b00740aa52feaull, 0xd161c1876654f70aull, 0x7e1d0e719264eddcull, 0x803b7c43076d5da9ull,
+	0xa0df59034df8a4f8ull, 0xdd471300ea5c134eull, 0xec9f3234d8150681ull, 0x6409b29b6349ce6cull,
+	0x0e83082fc5df4b61ull, 0x5afb0c072a17d987ull, 0x82231f51653b24beull, 0x889ef1400ce56619ull,
+	0x17affbc2ee47ab2aull, 0x7532f29e9090883eull, 0xb8b350f2e46f2b3eull, 0x1847274014289b88ull,
+	0xfbacec6c7eaaafd1ull, 0x7ed27a3b7cbeee44ull, 0x1447c1998fec2cebull, 0xbe20842270d44df6ull,
+	0xf86630f255ff2d82ull, 0x744ed3b886100df0ull, 0xceaf805069ec8aa5ull, 0x8780e2c911956a23ull,
+	0x50edaf7eaeb35f8dull, 0x9f88c49f436c8019ull, 0x5f16411fd7e2fbeaull, 0x8d40be23db68a088ull,
+	0x2596fb9730613f61ull, 0x1226c405f6070273ull, 0x72be7dd497e43c1cull, 0x473011307b61f003ull,
+	0x40789ee790d29154ull, 0x6bfda0745775627dull, 0x1f22199f4bfc4431ull, 0x08634314134b9abcull,
+	0x208e5e23933c6bdcull, 0xb4b032f82280f634ull, 0x75b16314c2d61e89ull, 0x950b286a3ab93a09ull,
+	0xd58b50948a1ed723ull, 0x929b27c2e99178f0ull, 0x6bd06ffe783ba6bfull, 0xdc0633d149f67e1bull,
+	0xfb3dcc80e448b8a6ull, 0xe5a11378f0d03151ull, 0x9e63b43c1163e3f6ull, 0x3613712212e52daaull,
+	0x7a727495ea822220ull, 0x2e742fa32d18a979ull, 0xa85238b2fa196317ull, 0x38fc4d4fdc931929ull,
+	0xb10a6a98c298daa5ull, 0xf17f4a2e4ff39749ull, 0x704627ee30a7d6b2ull, 0x7e41225ed5109963ull,
+	0x605580d231229ed0ull, 0xe119e6023fd9d494ull, 0x425196b91cca0f8aull, 0x25670269c0dbf4c7ull,
+	0x6247f831aeafd1c1ull, 0x98b66a3a1e2022b9ull, 0xe1d97b03fcef0c0eull, 0x09be8e56ff55e788ull,
+	0x0cdda97f2b9fcdd2ull, 0xf388da5c20c3110eull, 0x909e889924ed66b8ull, 0xbbd6ef0a45169522ull,
+	0xae0ddb445b980707ull, 0x3fd543cb96bba4b3ull, 0x1fce8b6ca34cd3a3ull, 0x5577e4d04de828b0ull,
+	0x3fea59c0d1409674ull, 0xad3a8361d6a4c895ull, 0x5985c1b0066f4a2cull, 0x89969d72b267ea58ull,
+	0x76c6f01eea872e94ull, 0x385034d58f61ad94ull, 0x20a21b09c2f96c45ull, 0x749d74d01a5e84d5ull,
+	0xd398a872fb58883eull, 0x3e42f1b9307100e0ull, 0xdf40faade2dd0915ull, 0xd20d7bac575965a9ull,
+	0x518059dee8b8d2f3ull, 0xb3ae6a53747a00e8ull, 0x51f053044df468daull, 0x735b79891fc26fd6ull,
+	0xc4520e6d6ae1c5dbull, 0xdb43b65b80bcf58dull, 0xecac75b5c3aec3c2ull, 0xaca2a2715e78bc37ull,
+	0x6af30c863c4f14ceull, 0x6c07e7e51a760404ull, 0x3f4a58dc36f5c0e4ull, 0xce1cba2b3fcaff7eull,
+	0x72ffb90cd54f1a0cull, 0x337ca27b54ef384aull, 0x34525c86a30fc289ull, 0x425165d77a1d935full,
+};
+
+#endif

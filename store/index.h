@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * index.h - the dedup index: which chunks have a hash that begins like this.
+ *
+ * XXH3 is not collision-resistant, so a row is a hint and never an answer: the
+ * caller compares the bytes, and two different chunks with one hash are both
+ * kept, as two rows under one key. Losing the index loses no data; it can be
+ * made again from the bundles' own tables.
+ */
+#ifndef CS_INDEX_H
+#define CS_INDEX_H
+
+#include "db.h"
+#include "entry.h"
+
+int cs_index_add(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err) CS_MUST_CHECK;
+int cs_index_del(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Candidates for a hash, in ascending order, starting after `after` (0: from
+ * the first). 1: *out is the next one; 0: no more.
+ */
+int cs_index_next(struct cs_txn *t, const struct cs_hash *hash, cs_chunk after, cs_chunk *out,
+		  struct cs_error *err) CS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * intake.h - a file's bytes into chunks: small ones inline or whole, large
+ * ones cut by content, holes left out.
+ */
+#ifndef CS_INTAKE_H
+#define CS_INTAKE_H
+
+#include "chunker.h"
+#include "hash.h"
+#include "page.h"
+#include "pipeline.h"
+
+struct cs_intake {
+	struct cs_store *store;       /* borrowed, as the next */
+	struct cs_pipeline *pipeline;
+	uint8_t *buf;
+	struct cs_hasher *hasher;
+	struct cs_chunker chunker;
+	struct cs_pages_writer extents;
+	struct cs_buf inline_bytes; /* what an entry's bytes point to, until the next file */
+	uint64_t extent_count;
+	int (*tick)(void *arg, uint64_t bytes); /* told of bytes read; nonzero stops with CS_E_INTERRUPTED */
+	void *arg;
+};
+
+int cs_intake_init(struct cs_intake *in, struct cs_store *s, struct cs_pipeline *p,
+		   struct cs_error *err) CS_MUST_CHECK;
+void cs_intake_release(struct cs_intake *in);
+/* Store a page of metadata: for page writers. arg is the pipeline. */
+int cs_intake_put_page(void *arg, const void *page, size_t len, cs_chunk *out, struct cs_error *err);
+
+/*
+ * Read e->size bytes of fd (fewer if the file is shorter now: e->size says how
+ * many) and fill in e's content fields. e->data_bytes says, before, how much is
+ * allocated. *hash: of the content. *read_errno: why reading failed, or 0; e
+ * is of no use then.
+ */
+int cs_intake_file(struct cs_intake *in, int fd, struct cs_entry *e, struct cs_hash *hash,
+		   int *read_errno, struct cs_error *err) CS_MUST_CHECK;
+
+#endif

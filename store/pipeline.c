@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline.h"
+
+#include "alloc.h"
+#include "hash.h"
+#include "index.h"
+#include "reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RAW_ON_THE_WAY ((size_t)64 << 20) /* raw bytes of closed bundles not yet committed */
+#define BATCH_STORED ((size_t)24 << 20)   /* a transaction is made of at least this much */
+#define NUMBERS 65536u                    /* bundle numbers taken at once */
+#define THREADS_MAX 64u
+#define PENDING_BUCKETS 16384u
+
+enum state { OPEN, CLOSED, COMPRESSING, READY, COMMITTED };
+
+/* A bundle on its way. raw and slots belong to the caller's thread until it is freed. */
+struct box {
+	uint64_t number;
+	uint8_t kind;
+	enum state state; /* guarded by lock once CLOSED */
+	uint8_t *raw;
+	size_t used, cap;
+	struct cs_buf table;
+	struct cs_slot *slots;
+	size_t nslots, slots_cap;
+	uint8_t *stored; /* made by a compressor */
+	size_t stored_len;
+	struct box *next; /* in the queue, in the order of closing */
+};
+
+/* A chunk on its way, found by its hash. Caller's thread only. */
+struct pending {
+	uint64_t key;
+	struct box *box;
+	uint32_t slot;
+	struct pending *chain;
+};
+
+struct cs_pipeline {
+	struct cs_store *store;
+	/* caller's thread only */
+	struct box *open[2]; /* data, metadata */
+	struct pending *bucket[PENDING_BUCKETS];
+	struct pending *spare;
+	uint64_t next_number, numbers_left;
+	struct cs_pipeline_stats stats; /* stored: guarded by lock */
+
+	pthread_mutex_t lock;
+	pthread_cond_t work;  /* for compressors: a bundle was closed, or stop */
+	pthread_cond_t ready; /* for the writer: a bundle is ready, or stop */
+	pthread_cond_t moved; /* for the caller: something was committed or failed */
+	/* guarded by lock */
+	struct box *head, **tail; /* closed and later, not yet reaped */
+	size_t raw_on_the_way;
+	unsigned uncompressed; /* CLOSED and COMPRESSING boxes */
+	bool stop_work, stop_writer;
+	struct cs_error error; /* the first failure of a thread */
+
+	int level;
+	unsigned nthreads;
+	pthread_t threads[THREADS_MAX], writer;
+	bool writer_runs;
+};
+
+/* ---- boxes */
+
+static void box_free(struct box *b)
+{
+	if (b) {
+		free(b->raw);
+		free(b->slots);
+		free(b->stored);
+		cs_buf_release(&b->table);
+		free(b);
+	}
+}
+
+static int kind_index(int kind)
+{
+	return kind == CS_BUNDLE_META;
+}
+
+static size_t target_of(int kind)
+{
+	return kind == CS_BUNDLE_META ? CS_BUNDLE_META_TARGET : CS_BUNDLE_DATA_TARGET;
+}
+
+static int take_numbers(struct cs_pipeline *p, struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_txn_write(p->store->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_bundles_reserve(t, NUMBERS, &p->next_number, err);
+	if (rc != CS_OK) {
+		cs_txn_end(t);
+		return rc;
+	}
+	rc = cs_txn_commit(t, err);
+	if (rc == CS_OK)
+		p->numbers_left = NUMBERS;
+	return rc;
+}
+
+static int box_open(struct cs_pipeline *p, int kind, size_t room, struct cs_error *err)
+{
+	if (!p->numbers_left) {
+		int rc = take_numbers(p, err);
+		if (rc != CS_OK)
+			return rc;
+	}
+	struct box *b = cs_zalloc(sizeof(*b));
+	size_t cap = target_of(kind) + (256u << 10);
+	if (cap < room)
+		cap = room;
+	if (!b || !(b->raw = cs_alloc(cap))) {
+		box_free(b);
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	b->cap = cap;
+	b->kind = (uint8_t)kind;
+	b->number = p->next_number++;
+	p->numbers_left--;
+	p->open[kind_index(kind)] = b;
+	return CS_OK;
+}
+
+/* ---- chunks on their way */
+
+static void pending_add(struct cs_pipeline *p, struct pending *e, struct box *b, uint32_t slot,
+			uint64_t key)
+{
+	*e = (struct pending){ key, b, slot, p->bucket[key % PENDING_BUCKETS] };
+	p->bucket[key % PENDING_BUCKETS] = e;
+}
+
+static struct pending *pending_new(struct cs_pipeline *p)
+{
+	struct pending *e = p->spare;
+	if (e)
+		p->spare = e->chain;
+	else
+		e = cs_alloc(sizeof(*e));
+	return e;
+}
+
+static void pending_drop(struct cs_pipeline *p, const struct box *b)
+{
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		struct pending **at = &p->bucket[cs_hash_key(&b->slots[i].hash) % PENDING_BUCKETS];
+		while (*at && !((*at)->box == b && (*at)->slot == i))
+			at = &(*at)->chain;
+		struct pending *e = *at;
+		if (e) {
+			*at = e->chain;
+			e->chain = p->spare;
+			p->spare = e;
+		}
+	}
+}
+
+static cs_chunk pending_find(struct cs_pipeline *p, const struct cs_hash *h, const uint8_t *data,
+			     size_t len)
+{
+	uint64_t key = cs_hash_key(h);
+	for (struct pending *e = p->bucket[key % PENDING_BUCKETS]; e; e = e->chain) {
+		const struct cs_slot *s = &e->box->slots[e->slot];
+		if (e->key == key && s->len == len && cs_hash_equal(&s->hash, h) &&
+		    memcmp(e->box->raw + s->off, data, len) == 0)
+			return cs_chunk_make(e->box->number, e->slot);
+	}
+	return 0;
+}
+
+/* Committed boxes at the head of the queue are done with. Called without the lock. */
+static void reap(struct cs_pipeline *p)
+{
+	for (;;) {
+		pthread_mutex_lock(&p->lock);
+		struct box *b = p->head;
+		if (b && b->state == COMMITTED) {
+			p->head = b->next;
+			if (!p->head)
+				p->tail = &p->head;
+			p->raw_on_the_way -= b->used;
+		} else {
+			b = NULL;
+		}
+		pthread_mutex_unlock(&p->lock);
+		if (!b)
+			return;
+		pending_drop(p, b);
+		box_free(b);
+	}
+}
+
+static int thread_error(struct cs_pipeline *p, struct cs_error *err)
+{
+	int code = p->error.code;
+	if (code && err)
+		*err = p->error;
+	return code;
+}
+
+/* Hand a full box to the compressors; wait while too much is on its way. */
+static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
+{
+	struct box *b = p->open[kind_index(kind)];
+	p->open[kind_index(kind)] = NULL;
+	pthread_mutex_lock(&p->lock);
+	b->state = CLOSED;
+	*p->tail = b;
+	p->tail = &b->next;
+	p->raw_on_the_way += b->used;
+	p->uncompressed++;
+	p->stats.raw += b->used;
+	pthread_cond_signal(&p->work);
+	pthread_mutex_unlock(&p->lock);
+
+	reap(p);
+	pthread_mutex_lock(&p->lock);
+	while (!p->error.code && p->raw_on_the_way > RAW_ON_THE_WAY) {
+		if (p->head->state != COMMITTED) {
+			/* the writer must not wait for a fuller batch now */
+			pthread_cond_signal(&p->ready);
+			pthread_cond_wait(&p->moved, &p->lock);
+		}
+		pthread_mutex_unlock(&p->lock);
+		reap(p);
+		pthread_mutex_lock(&p->lock);
+	}
+	int rc = thread_error(p, err);
+	pthread_mutex_unlock(&p->lock);
+	return rc;
+}
+
+/* ---- compressors */
+
+static int box_compress(struct cs_compressor *c, struct box *b)
+{
+	size_t head = CS_BUNDLE_HEADER_SIZE + b->table.len;
+	size_t cap = head + cs_compress_bound(b->used);
+	uint8_t *out = cs_alloc(cap);
+	if (!out)
+		return CS_E_NOMEM;
+	struct cs_bundle_header h = { .kind = b->kind, .codec = CS_CODEC_ZSTD,
+				      .nslots = (uint32_t)b->nslots, .raw_len = (uint32_t)b->used,
+				      .table_len = (uint32_t)b->table.len };
+	memcpy(out + CS_BUNDLE_HEADER_SIZE, b->table.data, b->table.len);
+	size_t n = c ? cs_compress(c, b->raw, b->used, out + head, cap - head) : 0;
+	if (n == 0) {
+		h.codec = CS_CODEC_RAW;
+		n = b->used;
+		memcpy(out + head, b->raw, n);
+	}
+	cs_bundle_header_pack(&h, out);
+	cs_bundle_seal(out, head + n);
+	uint8_t *fit = realloc(out, head + n);
+	b->stored = fit ? fit : out;
+	b->stored_len = head + n;
+	return CS_OK;
+}
+
+static void set_error(struct cs_pipeline *p, int code, const struct cs_error *err)
+{
+	if (!p->error.code) {
+		if (err)
+			p->error = *err;
+		else
+			cs_fail(&p->error, code, "%s", cs_code_text(code));
+	}
+	pthread_cond_broadcast(&p->moved);
+	pthread_cond_broadcast(&p->ready);
+}
+
+static struct box *next_closed(struct cs_pipeline *p)
+{
+	struct box *b = p->head;
+	while (b && b->state != CLOSED)
+		b = b->next;
+	return b;
+}
+
+/* How much is ready at the head of the queue, from where the writer would take. */
+static size_t ready_bytes(const struct cs_pipeline *p, bool *all)
+{
+	size_t n = 0;
+	const struct box *b = p->head;
+	while (b && b->state == COMMITTED)
+		b = b->next;
+	for (; b && b->state == READY; b = b->next)
+		n += b->stored_len;
+	*all = b == NULL;
+	return n;
+}
+
+static void *compressor(void *arg)
+{
+	struct cs_pipeline *p = arg;
+	struct cs_compressor *c = cs_compressor_new(p->level);
+	pthread_mutex_lock(&p->lock);
+	if (!c)
+		set_error(p, CS_E_NOMEM, NULL);
+	while (c) {
+		struct box *b;
+		while (!(b = next_closed(p)) && !p->stop_work)
+			pthread_cond_wait(&p->work, &p->lock);
+		if (!b || p->stop_work)
+			break;
+		b->state = COMPRESSING;
+		pthread_mutex_unlock(&p->lock);
+		int rc = box_compress(c, b);
+		pthread_mutex_lock(&p->lock);
+		if (rc != CS_OK)
+			set_error(p, rc, NULL);
+		b->state = READY;
+		p->stats.stored += b->stored_len;
+		p->uncompressed--;
+		pthread_cond_signal(&p->ready);
+		if (p->uncompressed == 0)
+			pthread_cond_broadcast(&p->moved);
+	}
+	pthread_mutex_unlock(&p->lock);
+	cs_compressor_free(c);
+	return NULL;
+}
+
+/* ---- writer */
+
+struct row {
+	uint64_t key;
+	const struct cs_hash *hash;
+	cs_chunk chunk;
+};
+
+static int row_compare(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return (x->chunk > y->chunk) - (x->chunk < y->chunk);
+}
+
+/* Index rows go in by ascending key: each page of the index is touched once a batch. */
+static int put_rows(struct cs_txn *t, struct box *first, const struct box *end,
+		    struct cs_error *err)
+{
+	size_t n = 0, i = 0;
+	for (struct box *b = first; b != end; b = b->next)
+		n += b->nslots;
+	struct row *rows = cs_alloc(n * sizeof(*rows));
+	if (!rows)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	for (struct box *b = first; b != end; b = b->next)
+		for (uint32_t s = 0; s < b->nslots; s++)
+			rows[i++] = (struct row){ cs_hash_key(&b->slots[s].hash), &b->slots[s].hash,
+						  cs_chunk_make(b->number, s) };
+	qsort(rows, n, sizeof(*rows), row_compare);
+	int rc = CS_OK;
+	for (i = 0; i < n && rc == CS_OK; i++)
+		rc = cs_index_add(t, rows[i].hash, rows[i].chunk, err);
+	free(rows);
+	return rc;
+}
+
+static int put_batch(struct cs_txn *t, struct box *first, const struct box *end,
+		     struct cs_error *err)
+{
+	int rc = CS_OK;
+	for (struct box *b = first; b != end && rc == CS_OK; b = b->next)
+		rc = cs_bundles_put(t, b->number, b->stored, b->stored_len, err);
+	return rc == CS_OK ? put_rows(t, first, end, err) : rc;
+}
+
+/* Commit first .. end (exclusive), which only this thread looks at now. */
+static int commit_batch(struct cs_pipeline *p, struct box *first, const struct box *end,
+			struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_txn_write(p->store->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = put_batch(t, first, end, err);
+	if (rc != CS_OK) {
+		cs_txn_end(t);
+		return rc;
+	}
+	return cs_txn_commit(t, err);
+}
+
+static struct box *first_uncommitted(struct cs_pipeline *p)
+{
+	struct box *b = p->head;
+	while (b && b->state == COMMITTED)
+		b = b->next;
+	return b;
+}
+
+static bool batch_is_due(struct cs_pipeline *p)
+{
+	bool all;
+	size_t n = ready_bytes(p, &all);
+	return n >= BATCH_STORED || (n && p->raw_on_the_way > RAW_ON_THE_WAY);
+}
+
+static void *writer(void *arg)
+{
+	struct cs_pipeline *p = arg;
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		while (!p->stop_writer && !p->error.code && !batch_is_due(p))
+			pthread_cond_wait(&p->ready, &p->lock);
+		if (p->stop_writer || p->error.code)
+			break;
+		struct box *first = first_uncommitted(p), *end = first;
+		while (end && end->state == READY)
+			end = end->next;
+		pthread_mutex_unlock(&p->lock);
+		struct cs_error err = { 0 };
+		int rc = commit_batch(p, first, end, &err);
+		pthread_mutex_lock(&p->lock);
+		if (rc != CS_OK) {
+			set_error(p, rc, &err);
+			break;
+		}
+		for (struct box *b = first; b != end; b = b->next)
+			b->state = COMMITTED;
+		pthread_cond_broadcast(&p->moved);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* ---- public */
+
+int cs_pipeline_new(struct cs_store *s, int level, unsigned threads, struct cs_pipeline **out,
+		    struct cs_error *err)
+{
+	struct cs_pipeline *p = cs_zalloc(sizeof(*p));
+	if (!p)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	p->store = s;
+	p->level = level ? level : CS_LEVEL_DEFAULT;
+	p->tail = &p->head;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->ready, NULL);
+	pthread_cond_init(&p->moved, NULL);
+	if (!threads)
+		threads = cpus > 0 ? (unsigned)cpus : 1;
+	if (threads > THREADS_MAX)
+		threads = THREADS_MAX;
+	int rc = pthread_create(&p->writer, NULL, writer, p);
+	p->writer_runs = rc == 0;
+	while (rc == 0 && p->nthreads < threads) {
+		rc = pthread_create(&p->threads[p->nthreads], NULL, compressor, p);
+		p->nthreads += rc == 0;
+	}
+	if (rc) {
+		cs_pipeline_free(p);
+		return cs_fail_errno(err, rc, "cannot start a thread");
+	}
+	*out = p;
+	return CS_OK;
+}
+
+static void stop_threads(struct cs_pipeline *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->stop_work = p->stop_writer = true;
+	pthread_cond_broadcast(&p->work);
+	pthread_cond_broadcast(&p->ready);
+	pthread_mutex_unlock(&p->lock);
+	while (p->nthreads)
+		pthread_join(p->threads[--p->nthreads], NULL);
+	if (p->writer_runs)
+		pthread_join(p->writer, NULL);
+	p->writer_runs = false;
+}
+
+void cs_pipeline_free(struct cs_pipeline *p)
+{
+	if (!p)
+		return;
+	stop_threads(p);
+	while (p->head) {
+		struct box *b = p->head;
+		p->head = b->next;
+		box_free(b);
+	}
+	box_free(p->open[0]);
+	box_free(p->open[1]);
+	for (unsigned i = 0; i < PENDING_BUCKETS; i++)
+		for (struct pending *e = p->bucket[i], *next; e; e = next) {
+			next = e->chain;
+			free(e);
+		}
+	for (struct pending *e = p->spare, *next; e; e = next) {
+		next = e->chain;
+		free(e);
+	}
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->ready);
+	pthread_cond_destroy(&p->moved);
+	free(p);
+}
+
+int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
+		     struct cs_error *err)
+{
+	struct box *b = p->open[kind_index(kind)];
+	int rc = CS_OK;
+	if (b && (b->used >= target_of(kind) || b->nslots >= CS_SLOTS_MAX ||
+		  b->cap - b->used < len))
+		rc = box_close(p, kind, err);
+	if (rc == CS_OK && !p->open[kind_index(kind)])
+		rc = box_open(p, kind, len, err);
+	b = p->open[kind_index(kind)];
+	if (rc == CS_OK)
+		*out = b->raw + b->used;
+	return rc;
+}
+
+/* A stored chunk with these bytes: a hash is a hint, the bytes decide. */
+static int find_stored(struct cs_pipeline *p, const struct cs_hash *h, const uint8_t *data,
+		       size_t len, cs_chunk *out, struct cs_error *err)
+{
+	cs_chunk at = 0;
+	*out = 0;
+	for (;;) {
+		struct cs_txn *t;
+		int rc = cs_txn_read(p->store->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_index_next(t, h, at, &at, err);
+		cs_txn_end(t);
+		if (rc != 1)
+			return rc;
+		const uint8_t *have;
+		size_t have_len;
+		void *held;
+		/* a damaged candidate is no candidate: the chunk is stored again */
+		rc = cs_reader_chunk(p->store, at, &held, &have, &have_len, NULL);
+		if (rc == CS_E_NOMEM)
+			return cs_fail(err, rc, "out of memory");
+		if (rc != CS_OK)
+			continue;
+		bool same = have_len == len && memcmp(have, data, len) == 0;
+		cs_cache_release(held);
+		if (same) {
+			*out = at;
+			return CS_OK;
+		}
+	}
+}
+
+static int append(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
+		  const struct cs_hash *h, cs_chunk *out, struct cs_error *err)
+{
+	uint8_t *room;
+	struct pending *e = pending_new(p);
+	if (!e)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	struct box *b = p->open[kind_index(kind)];
+	bool in_place = b && data == b->raw + b->used;
+	int rc = in_place ? CS_OK : cs_pipeline_room(p, kind, len, &room, err);
+	b = p->open[kind_index(kind)];
+	if (rc == CS_OK && cs_grow(&b->slots, &b->slots_cap, b->nslots + 1, sizeof(*b->slots)))
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK) {
+		cs_slot_pack(&b->table, (uint32_t)len, h);
+		if (b->table.failed)
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	if (rc != CS_OK) {
+		e->chain = p->spare;
+		p->spare = e;
+		return rc;
+	}
+	if (!in_place)
+		memcpy(room, data, len);
+	uint32_t slot = (uint32_t)b->nslots++;
+	b->slots[slot] = (struct cs_slot){ (uint32_t)b->used, (uint32_t)len, *h };
+	b->used += len;
+	pending_add(p, e, b, slot, cs_hash_key(h));
+	p->stats.chunks_new++;
+	*out = cs_chunk_make(b->number, slot);
+	return CS_OK;
+}
+
+int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
+		      cs_chunk *out, struct cs_hash *out_hash, struct cs_error *err)
+{
+	struct cs_hash h = cs_store_hash(p->store, data, len);
+	if (out_hash)
+		*out_hash = h;
+	cs_chunk found = pending_find(p, &h, data, len);
+	int rc = found ? CS_OK : find_stored(p, &h, data, len, &found, err);
+	if (rc != CS_OK)
+		return rc;
+	if (!found)
+		return append(p, kind, data, len, &h, out, err);
+	p->stats.chunks_dup++;
+	*out = found;
+	return CS_OK;
+}
+
+int cs_pipeline_flush(struct cs_pipeline *p, struct cs_error *err)
+{
+	int rc = CS_OK;
+	for (int kind = CS_BUNDLE_DATA; kind <= CS_BUNDLE_META && rc == CS_OK; kind++) {
+		struct box *b = p->open[kind_index(kind)];
+		if (b && b->nslots)
+			rc = box_close(p, kind, err);
+	}
+	if (rc != CS_OK)
+		return rc;
+	pthread_mutex_lock(&p->lock);
+	while (p->uncompressed && !p->error.code)
+		pthread_cond_wait(&p->moved, &p->lock);
+	rc = thread_error(p, err);
+	pthread_mutex_unlock(&p->lock);
+	return rc;
+}
+
+int cs_pipeline_finish(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
+		       struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_pipeline_flush(p, err);
+	if (rc != CS_OK)
+		return rc;
+	stop_threads(p);
+	if ((rc = thread_error(p, err)) != CS_OK)
+		return rc;
+	rc = cs_txn_write(p->store->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = put_batch(t, first_uncommitted(p), NULL, err);
+	if (rc == CS_OK && fn)
+		rc = fn(arg, t, err);
+	if (rc != CS_OK) {
+		cs_txn_end(t);
+		return rc;
+	}
+	return cs_txn_commit(t, err);
+}
+
+void cs_pipeline_stats(struct cs_pipeline *p, struct cs_pipeline_stats *out)
+{
+	pthread_mutex_lock(&p->lock);
+	*out = p->stats;
+	pthread_mutex_unlock(&p->lock);
+}

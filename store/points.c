@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+#include "points.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CATALOG_KEY_MAX (4 + CS_POINT_NAME_MAX)
+
+static int damaged(struct cs_error *err, const char *what)
+{
+	return cs_fail(err, CS_E_CORRUPT, "the catalog is damaged: %s", what);
+}
+
+static size_t catalog_key(uint32_t series_id, const char *name, uint8_t out[CATALOG_KEY_MAX])
+{
+	size_t n = strlen(name);
+	for (int i = 0; i < 4; i++)
+		out[i] = (uint8_t)(series_id >> (8 * (3 - i)));
+	memcpy(out + 4, name, n);
+	return 4 + n;
+}
+
+/* ---- series */
+
+static struct cs_slice text(const char *s)
+{
+	return (struct cs_slice){ s, strlen(s) };
+}
+
+int cs_series_find(struct cs_txn *t, const char *name, struct cs_series_record *out,
+		   struct cs_error *err)
+{
+	struct cs_slice v;
+	if (!*name || strlen(name) > CS_SERIES_MAX)
+		return 0;
+	int rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
+	if (rc == 1 && cs_series_record_unpack(v.data, v.len, out) != CS_OK)
+		return damaged(err, "a series");
+	return rc;
+}
+
+int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX + 1],
+		   struct cs_series_record *out, struct cs_error *err)
+{
+	struct cs_cursor *c;
+	struct cs_slice key = text(after), v;
+	int rc = cs_cursor_open(t, CS_T_SERIES, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, *after ? CS_SEEK_GE : CS_SEEK_FIRST, &key, &v, err);
+	if (rc == 1 && key.len == strlen(after) && memcmp(key.data, after, key.len) == 0)
+		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
+	if (rc == 1) {
+		if (key.len > CS_SERIES_MAX || !cs_name_valid(key.data, key.len) ||
+		    cs_series_record_unpack(v.data, v.len, out) != CS_OK) {
+			rc = damaged(err, "a series");
+		} else {
+			memcpy(name, key.data, key.len);
+			name[key.len] = 0;
+		}
+	}
+	cs_cursor_close(c);
+	return rc;
+}
+
+int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		   struct cs_error *err)
+{
+	uint64_t key = id;
+	struct cs_slice v;
+	int rc = cs_db_get(t, CS_T_SERIES_IDS, cs_u64_key(&key), &v, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no series with id %u", id);
+	if (v.len > CS_SERIES_MAX || !cs_name_valid(v.data, v.len))
+		return damaged(err, "a series name");
+	memcpy(name, v.data, v.len);
+	name[v.len] = 0;
+	return CS_OK;
+}
+
+static int series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,
+		      struct cs_error *err)
+{
+	struct cs_buf b = { 0 };
+	cs_series_record_pack(s, &b);
+	int rc = b.failed ? cs_fail(err, CS_E_NOMEM, "out of memory") :
+			    cs_db_put(t, CS_T_SERIES, text(name),
+				      (struct cs_slice){ b.data, b.len }, err);
+	cs_buf_release(&b);
+	return rc;
+}
+
+static int series_create(struct cs_txn *t, const char *name, struct cs_series_record *out,
+			 struct cs_error *err)
+{
+	uint64_t id;
+	int rc = cs_series_check(name, err);
+	if (rc == CS_OK)
+		rc = cs_db_counter_get(t, CS_META_NEXT_SERIES, &id, err);
+	if (rc == CS_OK && (id == 0 || id >= UINT32_MAX))
+		rc = cs_fail(err, CS_E_LIMIT, "the store has no series numbers left");
+	if (rc == CS_OK)
+		rc = cs_db_counter_set(t, CS_META_NEXT_SERIES, id + 1, err);
+	if (rc == CS_OK)
+		rc = cs_db_put(t, CS_T_SERIES_IDS, cs_u64_key(&id), text(name), err);
+	if (rc == CS_OK)
+		*out = (struct cs_series_record){ .id = (uint32_t)id };
+	return rc;
+}
+
+/* `changed` only ever grows, whatever the clock does: caches compare it. */
+static struct cs_time later(struct cs_time old, struct cs_time now)
+{
+	if (now.sec > old.sec || (now.sec == old.sec && now.nsec > old.nsec))
+		return now;
+	old.nsec++;
+	if (old.nsec == 1000000000) {
+		old.nsec = 0;
+		old.sec++;
+	}
+	return old;
+}
+
+static int bump_generation(struct cs_txn *t, struct cs_error *err)
+{
+	uint64_t g;
+	int rc = cs_db_counter_get(t, CS_META_GENERATION, &g, err);
+	return rc == CS_OK ? cs_db_counter_set(t, CS_META_GENERATION, g + 1, err) : rc;
+}
+
+/* ---- catalog */
+
+int cs_catalog_get(struct cs_txn *t, uint32_t series_id, const char *name, uint64_t *seq,
+		   struct cs_error *err)
+{
+	uint8_t key[CATALOG_KEY_MAX];
+	struct cs_slice v;
+	if (!*name || strlen(name) > CS_POINT_NAME_MAX)
+		return 0;
+	size_t n = catalog_key(series_id, name, key);
+	int rc = cs_db_get(t, CS_T_CATALOG, (struct cs_slice){ key, n }, &v, err);
+	if (rc == 1 && cs_u64_value(v, seq) != CS_OK)
+		return damaged(err, "a point's name");
+	return rc;
+}
+
+/* Take a catalog row apart; 0 when it belongs to another series. */
+static int catalog_row(struct cs_slice key, struct cs_slice v, uint32_t series_id,
+		       char name[CS_POINT_NAME_MAX + 1], uint64_t *seq, struct cs_error *err)
+{
+	uint8_t want[CATALOG_KEY_MAX];
+	catalog_key(series_id, "", want);
+	if (key.len < 4 || memcmp(key.data, want, 4) != 0)
+		return 0;
+	const char *p = (const char *)key.data + 4;
+	size_t n = key.len - 4;
+	if (n > CS_POINT_NAME_MAX || !cs_name_valid(p, n) || cs_u64_value(v, seq) != CS_OK)
+		return damaged(err, "a point's name");
+	memcpy(name, p, n);
+	name[n] = 0;
+	return 1;
+}
+
+int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after,
+		    char name[CS_POINT_NAME_MAX + 1], uint64_t *seq, struct cs_error *err)
+{
+	uint8_t from[CATALOG_KEY_MAX];
+	struct cs_cursor *c;
+	if (strlen(after) > CS_POINT_NAME_MAX)
+		return 0;
+	struct cs_slice key = { from, catalog_key(series_id, after, from) }, v;
+	size_t from_len = key.len;
+	int rc = cs_cursor_open(t, CS_T_CATALOG, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
+	if (rc == 1 && *after && key.len == from_len && memcmp(key.data, from, from_len) == 0)
+		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
+	if (rc == 1)
+		rc = catalog_row(key, v, series_id, name, seq, err);
+	cs_cursor_close(c);
+	return rc;
+}
+
+int cs_catalog_last(struct cs_txn *t, uint32_t series_id, char name[CS_POINT_NAME_MAX + 1],
+		    uint64_t *seq, struct cs_error *err)
+{
+	uint8_t from[CATALOG_KEY_MAX];
+	struct cs_cursor *c;
+	struct cs_slice key = { from, catalog_key(series_id + 1, "", from) }, v;
+	int rc = cs_cursor_open(t, CS_T_CATALOG, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
+	if (rc >= 0)
+		rc = cs_cursor_move(c, rc == 1 ? CS_SEEK_PREV : CS_SEEK_LAST, &key, &v, err);
+	if (rc == 1)
+		rc = catalog_row(key, v, series_id, name, seq, err);
+	cs_cursor_close(c);
+	return rc;
+}
+
+static bool nibble(char c, uint8_t *out)
+{
+	static const char set[] = "0123456789abcdef";
+	const char *p = c ? strchr(set, c) : NULL;
+	if (p)
+		*out = (uint8_t)(p - set);
+	return p != NULL;
+}
+
+/* Do the first n hex digits of id equal hex? */
+static bool id_matches(const uint8_t *id, const char *hex, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint8_t v;
+		if (!nibble(hex[i], &v) || (i % 2 ? id[i / 2] & 15 : id[i / 2] >> 4) != v)
+			return false;
+	}
+	return true;
+}
+
+int cs_ids_find(struct cs_txn *t, const char *hex, uint64_t *seq, unsigned *count,
+		struct cs_error *err)
+{
+	uint8_t from[16] = { 0 };
+	size_t n = strlen(hex);
+	struct cs_cursor *c;
+	*count = 0;
+	if (n > 32)
+		return CS_OK;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t v;
+		if (!nibble(hex[i], &v))
+			return CS_OK;
+		from[i / 2] |= (uint8_t)(i % 2 ? v : v << 4);
+	}
+	struct cs_slice key = { from, sizeof(from) }, v;
+	int rc = cs_cursor_open(t, CS_T_IDS, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
+	while (rc == 1 && key.len == 16 && id_matches(key.data, hex, n) && *count < 2) {
+		uint64_t s;
+		if (cs_u64_value(v, &s) != CS_OK) {
+			rc = damaged(err, "a point's id");
+			break;
+		}
+		if ((*count)++ == 0)
+			*seq = s;
+		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
+	}
+	cs_cursor_close(c);
+	return rc < 0 ? rc : CS_OK;
+}
+
+/* ---- points */
+
+int cs_points_get(struct cs_txn *t, uint64_t seq, struct cs_point_record *out,
+		  struct cs_error *err)
+{
+	struct cs_slice v;
+	int rc = cs_db_get(t, CS_T_POINTS, cs_u64_key(&seq), &v, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no point with number %llu",
+			       (unsigned long long)seq);
+	rc = cs_point_record_unpack(v.data, v.len, out);
+	if (rc == CS_E_CORRUPT)
+		return cs_fail(err, rc, "the record of point %llu is damaged",
+			       (unsigned long long)seq);
+	return rc == CS_OK ? rc : cs_fail(err, rc, "out of memory");
+}
+
+int cs_points_next(struct cs_txn *t, uint64_t from, struct cs_point_record *out,
+		   struct cs_error *err)
+{
+	struct cs_cursor *c;
+	struct cs_slice key = cs_u64_key(&from), v;
+	uint64_t seq = 0;
+	int rc = cs_cursor_open(t, CS_T_POINTS, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
+	if (rc == 1 && cs_u64_value(key, &seq) != CS_OK)
+		rc = damaged(err, "a point");
+	cs_cursor_close(c);
+	if (rc != 1)
+		return rc;
+	rc = cs_points_get(t, seq, out, err);
+	return rc == CS_OK ? 1 : rc;
+}
+
+/* The time's name, with -02, -03, ... when the series has it already: these sort after it. */
+static int pick_name(struct cs_txn *t, struct cs_point_record *r, struct cs_error *err)
+{
+	char base[CS_POINT_NAME_MAX + 1];
+	uint64_t seq;
+	cs_time_name(r->started, base);
+	snprintf(r->name, sizeof(r->name), "%s", base);
+	for (unsigned i = 2; i < 1000; i++) {
+		int rc = cs_catalog_get(t, r->series_id, r->name, &seq, err);
+		if (rc <= 0)
+			return rc;
+		snprintf(r->name, sizeof(r->name), "%.24s-%02u", base, i);
+	}
+	return cs_fail(err, CS_E_EXISTS, "too many points named %s", base);
+}
+
+static int put_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
+{
+	uint8_t key[CATALOG_KEY_MAX];
+	struct cs_buf b = { 0 };
+	cs_point_record_pack(r, &b);
+	int rc = b.failed ? cs_fail(err, CS_E_NOMEM, "out of memory") :
+			    cs_db_put(t, CS_T_POINTS, cs_u64_key(&r->seq),
+				      (struct cs_slice){ b.data, b.len }, err);
+	cs_buf_release(&b);
+	struct cs_slice k = { key, catalog_key(r->series_id, r->name, key) };
+	if (rc == CS_OK)
+		rc = cs_db_put(t, CS_T_CATALOG, k, cs_u64_key(&r->seq), err);
+	if (rc == CS_OK)
+		rc = cs_db_put(t, CS_T_IDS, (struct cs_slice){ r->id, 16 }, cs_u64_key(&r->seq),
+			       err);
+	return rc;
+}
+
+int cs_points_add(struct cs_txn *t, const char *series, struct cs_point_record *r,
+		  struct cs_error *err)
+{
+	struct cs_series_record s;
+	int rc = cs_series_find(t, series, &s, err);
+	if (rc == 0)
+		rc = series_create(t, series, &s, err);
+	if (rc < 0)
+		return rc;
+	rc = cs_db_counter_get(t, CS_META_NEXT_POINT, &r->seq, err);
+	if (rc == CS_OK)
+		rc = cs_db_counter_set(t, CS_META_NEXT_POINT, r->seq + 1, err);
+	if (rc != CS_OK)
+		return rc;
+	r->series_id = s.id;
+	rc = pick_name(t, r, err);
+	if (rc == CS_OK)
+		rc = put_rows(t, r, err);
+	s.points++;
+	s.changed = later(s.changed, r->received);
+	if (rc == CS_OK)
+		rc = series_put(t, series, &s, err);
+	return rc == CS_OK ? bump_generation(t, err) : rc;
+}
+
+static int remove_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
+{
+	uint8_t key[CATALOG_KEY_MAX];
+	struct cs_slice k = { key, catalog_key(r->series_id, r->name, key) };
+	int rc = cs_db_del(t, CS_T_POINTS, cs_u64_key(&r->seq), NULL, err);
+	if (rc == CS_OK)
+		rc = cs_db_del(t, CS_T_CATALOG, k, NULL, err);
+	if (rc == CS_OK)
+		rc = cs_db_del(t, CS_T_IDS, (struct cs_slice){ r->id, 16 }, NULL, err);
+	return rc;
+}
+
+/* A series stays when its last point goes: its id must keep its meaning. It is shown while it has points. */
+int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_time now, struct cs_error *err)
+{
+	struct cs_point_record r;
+	struct cs_series_record s;
+	char name[CS_SERIES_MAX + 1];
+	int rc = cs_points_get(t, seq, &r, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = remove_rows(t, &r, err);
+	if (rc == CS_OK)
+		rc = cs_series_name(t, r.series_id, name, err);
+	if (rc == CS_OK) {
+		rc = cs_series_find(t, name, &s, err);
+		rc = rc == 1 ? CS_OK : rc == 0 ? damaged(err, "a series is missing") : rc;
+	}
+	if (rc == CS_OK) {
+		s.points -= s.points > 0;
+		s.changed = later(s.changed, now);
+		rc = series_put(t, name, &s, err);
+	}
+	cs_point_record_release(&r);
+	return rc == CS_OK ? bump_generation(t, err) : rc;
+}

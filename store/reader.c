@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "reader.h"
+
+#include "alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- bundles and chunks */
+
+static struct cs_decompressor *decompressor_take(struct cs_store *s)
+{
+	struct cs_decompressor *d = NULL;
+	pthread_mutex_lock(&s->lock);
+	if (s->nspare)
+		d = s->spare[--s->nspare];
+	pthread_mutex_unlock(&s->lock);
+	return d ? d : cs_decompressor_new();
+}
+
+static void decompressor_give(struct cs_store *s, struct cs_decompressor *d)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->nspare < sizeof(s->spare) / sizeof(s->spare[0])) {
+		s->spare[s->nspare++] = d;
+		d = NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	cs_decompressor_free(d);
+}
+
+static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, struct cs_error *err)
+{
+	struct cs_store *s = arg;
+	struct cs_txn *t;
+	struct cs_slice v;
+	struct cs_bundle *b = NULL;
+	struct cs_decompressor *d = decompressor_take(s);
+	if (!d)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc == CS_OK) {
+		rc = cs_bundles_get(t, number, &v, err);
+		if (rc == 0) {
+			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
+				     (unsigned long long)number);
+		} else if (rc == 1) {
+			rc = cs_bundle_decode(d, v.data, v.len, &b);
+			if (rc != CS_OK)
+				cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number,
+					cs_code_text(rc));
+		}
+		cs_txn_end(t);
+	}
+	decompressor_give(s, d);
+	if (rc == CS_OK) {
+		*out = b;
+		*size = cs_bundle_memory(b);
+	}
+	return rc;
+}
+
+int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struct cs_bundle **out,
+		     struct cs_error *err)
+{
+	void *v;
+	int rc = cs_cache_get(s->bundles, number, fill_bundle, s, out_held, &v, err);
+	if (rc == CS_OK)
+		*out = v;
+	return rc;
+}
+
+static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
+			struct cs_bundle **out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	cs_chunk old = *chunk;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_chunk_moved(t, old, chunk, err);
+	cs_txn_end(t);
+	if (rc < 0)
+		return rc;
+	if (rc == 1)
+		rc = cs_reader_bundle(s, cs_chunk_bundle(*chunk), out_held, out, err);
+	else
+		rc = CS_E_NOTFOUND;
+	return rc != CS_E_NOTFOUND ? rc :
+				     cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
+					     (unsigned long long)old);
+}
+
+int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
+		    size_t *out_len, struct cs_error *err)
+{
+	struct cs_bundle *b = NULL;
+	void *held;
+	int rc = cs_reader_bundle(s, cs_chunk_bundle(chunk), &held, &b, err);
+	if (rc == CS_E_NOTFOUND)
+		rc = moved_bundle(s, &chunk, &held, &b, err);
+	if (rc != CS_OK)
+		return rc;
+	uint32_t slot = cs_chunk_slot(chunk);
+	if (slot >= b->nslots) {
+		cs_cache_release(held);
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu has no slot %u",
+			       (unsigned long long)cs_chunk_bundle(chunk), slot);
+	}
+	if (b->kind == CS_BUNDLE_DATA)
+		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
+	*out_held = held;
+	*out_data = b->raw + b->slots[slot].off;
+	*out_len = b->slots[slot].len;
+	return CS_OK;
+}
+
+/* ---- pages */
+
+void cs_page_free(struct cs_page *p)
+{
+	if (p) {
+		cs_tree_page_release(&p->tree);
+		free(p->rows);
+		free(p->extents);
+		free(p->links);
+		free(p->data);
+		free(p);
+	}
+}
+
+static int parse_page(struct cs_page *p, size_t len, size_t *size)
+{
+	int rc;
+	switch (p->kind) {
+	case CS_PAGE_DIR:
+		rc = cs_tree_page_parse(p->data, len, false, &p->tree);
+		*size += len + (rc == CS_OK ? cs_tree_page_memory(&p->tree) : 0);
+		return rc;
+	case CS_PAGE_INDEX:
+		rc = cs_index_rows_unpack(p->data, len, &p->rows, &p->n);
+		*size += len + p->n * sizeof(*p->rows);
+		return rc;
+	case CS_PAGE_EXTENT:
+		rc = cs_extents_unpack(p->data, len, &p->extents, &p->n);
+		*size += p->n * sizeof(*p->extents);
+		break;
+	case CS_PAGE_LINK:
+		rc = cs_links_unpack(p->data, len, &p->links, &p->n);
+		*size += p->n * sizeof(*p->links);
+		break;
+	default:
+		return CS_E_CORRUPT;
+	}
+	free(p->data); /* these two are unpacked whole */
+	p->data = NULL;
+	return rc;
+}
+
+static int fill_page(void *arg, uint64_t chunk, void **out, size_t *size, struct cs_error *err)
+{
+	struct cs_store *s = arg;
+	const uint8_t *data;
+	size_t len;
+	void *held;
+	int rc = cs_reader_chunk(s, chunk, &held, &data, &len, err);
+	if (rc != CS_OK)
+		return rc;
+	struct cs_page *p = cs_zalloc(sizeof(*p));
+	*size = sizeof(*p);
+	if (!p || !(p->data = cs_alloc(len))) {
+		rc = CS_E_NOMEM;
+	} else {
+		memcpy(p->data, data, len);
+		p->kind = len ? data[0] : 0;
+		rc = parse_page(p, len, size);
+	}
+	cs_cache_release(held);
+	if (rc != CS_OK) {
+		cs_page_free(p);
+		return cs_fail(err, rc, "page %llx: %s", (unsigned long long)chunk,
+			       cs_code_text(rc));
+	}
+	*out = p;
+	return CS_OK;
+}
+
+int cs_reader_page(struct cs_store *s, cs_chunk chunk, uint8_t kind, void **out_held,
+		   struct cs_page **out, struct cs_error *err)
+{
+	void *v, *held;
+	int rc = cs_cache_get(s->pages, chunk, fill_page, s, &held, &v, err);
+	if (rc != CS_OK)
+		return rc;
+	struct cs_page *p = v;
+	if (p->kind != kind) {
+		cs_cache_release(held);
+		return cs_fail(err, CS_E_CORRUPT, "page %llx is of the wrong kind",
+			       (unsigned long long)chunk);
+	}
+	*out_held = held;
+	*out = p;
+	return CS_OK;
+}
+
+/* Where a row begins, and how much it covers, in the measure that is sought by. */
+static uint64_t row_start(const struct cs_index_row *r, enum cs_by by)
+{
+	return (by != CS_BY_WEIGHT ? r->before : 0) + (by != CS_BY_INDEX ? r->weight_before : 0);
+}
+
+static uint64_t row_size(const struct cs_index_row *r, enum cs_by by)
+{
+	return (by != CS_BY_WEIGHT ? r->below : 0) + (by != CS_BY_INDEX ? r->weight : 0);
+}
+
+/* The row to go down by; NULL past the end. */
+static const struct cs_index_row *choose(const struct cs_page *p, enum cs_by by, uint64_t number,
+					 const void *key, size_t key_len)
+{
+	size_t lo = 0, hi = p->n; /* after the last row that begins at or before what is sought */
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct cs_index_row *r = &p->rows[mid];
+		if (by == CS_BY_KEY ? cs_key_compare(r->key, r->key_len, key, key_len) <= 0 :
+				      row_start(r, by) <= number)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (by == CS_BY_KEY)
+		return &p->rows[lo ? lo - 1 : 0];
+	const struct cs_index_row *r = lo ? &p->rows[lo - 1] : NULL;
+	return r && number - row_start(r, by) < row_size(r, by) ? r : NULL;
+}
+
+int cs_reader_leaf(struct cs_store *s, struct cs_pages pages, uint8_t kind, enum cs_by by,
+		   uint64_t number, const void *key, size_t key_len, struct cs_leaf *out,
+		   struct cs_error *err)
+{
+	struct cs_leaf leaf = { .chunk = pages.root };
+	for (unsigned level = pages.level; level > 0; level--) {
+		struct cs_page *p;
+		void *held;
+		int rc = cs_reader_page(s, leaf.chunk, CS_PAGE_INDEX, &held, &p, err);
+		if (rc != CS_OK)
+			return rc;
+		const struct cs_index_row *r = choose(p, by, number, key, key_len);
+		if (r) {
+			leaf.chunk = r->page;
+			leaf.first += r->before;
+			leaf.weight_before += r->weight_before;
+			number -= by == CS_BY_KEY ? 0 : row_start(r, by);
+		}
+		cs_cache_release(held);
+		if (!r)
+			return cs_fail(err, CS_E_NOTFOUND, "past the end");
+	}
+	int rc = cs_reader_page(s, leaf.chunk, kind, &leaf.held, &leaf.page, err);
+	if (rc == CS_OK)
+		*out = leaf;
+	return rc;
+}

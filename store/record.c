@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include "record.h"
+
+#include "alloc.h"
+#include "hash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static void put64(uint8_t *p, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* ---- store header */
+
+void cs_store_header_pack(const struct cs_store_header *h, uint8_t out[CS_STORE_HEADER_SIZE])
+{
+	memset(out, 0, CS_STORE_HEADER_SIZE);
+	memcpy(out, CS_STORE_MAGIC, 8);
+	put32(out + 8, h->version);
+	put32(out + 12, h->compat);
+	put32(out + 16, h->ro_compat);
+	put32(out + 20, h->incompat);
+	memcpy(out + 24, h->id, 16);
+	put64(out + 40, (uint64_t)h->created);
+	put32(out + 48, h->key_id);
+	out[52] = h->hash_bits;
+}
+
+int cs_store_header_unpack(const void *data, size_t len, struct cs_store_header *out,
+			   struct cs_error *err)
+{
+	struct cs_cur c = cs_cur(data, len);
+	const uint8_t *magic = cs_cur_bytes(&c, 8);
+	if (!magic || memcmp(magic, CS_STORE_MAGIC, 8) != 0)
+		return cs_fail(err, CS_E_CORRUPT, "not a chunkstore store: wrong magic");
+	struct cs_store_header h = { 0 };
+	h.version = cs_cur_u32(&c);
+	h.compat = cs_cur_u32(&c);
+	h.ro_compat = cs_cur_u32(&c);
+	h.incompat = cs_cur_u32(&c);
+	if (h.version != CS_FORMAT_VERSION)
+		return cs_fail(err, CS_E_VERSION,
+			       "store format %u is not known to this version (it knows %u)",
+			       h.version, CS_FORMAT_VERSION);
+	if (h.incompat & ~CS_FEATURES_INCOMPAT)
+		return cs_fail(err, CS_E_VERSION,
+			       "the store uses features this version does not know (0x%x)",
+			       h.incompat & ~CS_FEATURES_INCOMPAT);
+	const uint8_t *id = cs_cur_bytes(&c, 16);
+	h.created = (int64_t)cs_cur_u64(&c);
+	h.key_id = cs_cur_u32(&c);
+	h.hash_bits = cs_cur_u8(&c);
+	cs_cur_bytes(&c, 3);
+	if (!id || !cs_cur_done(&c) || h.hash_bits < 1 || h.hash_bits > 128)
+		return cs_fail(err, CS_E_CORRUPT, "the store's header is damaged");
+	memcpy(h.id, id, 16);
+	*out = h;
+	return CS_OK;
+}
+
+/* ---- bundles */
+
+void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUNDLE_HEADER_SIZE])
+{
+	memset(out, 0, CS_BUNDLE_HEADER_SIZE);
+	put32(out + 8, CS_BUNDLE_MAGIC);
+	out[12] = h->kind;
+	out[13] = h->codec;
+	put32(out + 16, h->key_id);
+	put32(out + 20, h->nslots);
+	put32(out + 24, h->raw_len);
+	put32(out + 28, h->table_len);
+}
+
+void cs_bundle_seal(uint8_t *bundle, size_t len)
+{
+	put64(bundle, cs_checksum(bundle + 8, len - 8));
+}
+
+int cs_bundle_check(const void *data, size_t len)
+{
+	struct cs_cur c = cs_cur(data, len);
+	uint64_t sum = cs_cur_u64(&c);
+	if (c.bad || sum != cs_checksum(c.p, cs_cur_left(&c)))
+		return CS_E_CORRUPT;
+	return CS_OK;
+}
+
+int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_header *out)
+{
+	struct cs_cur c = cs_cur(data, len);
+	struct cs_bundle_header h;
+	h.checksum = cs_cur_u64(&c);
+	uint32_t magic = cs_cur_u32(&c);
+	h.kind = cs_cur_u8(&c);
+	h.codec = cs_cur_u8(&c);
+	cs_cur_bytes(&c, 2);
+	h.key_id = cs_cur_u32(&c);
+	h.nslots = cs_cur_u32(&c);
+	h.raw_len = cs_cur_u32(&c);
+	h.table_len = cs_cur_u32(&c);
+	size_t payload = cs_cur_left(&c) - (h.table_len <= cs_cur_left(&c) ? h.table_len : 0);
+	if (c.bad || magic != CS_BUNDLE_MAGIC || h.kind < CS_BUNDLE_DATA ||
+	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
+	    h.nslots > CS_SLOTS_MAX || h.raw_len > CS_BUNDLE_RAW_MAX ||
+	    h.table_len > cs_cur_left(&c) || (h.codec == CS_CODEC_RAW && payload != h.raw_len))
+		return CS_E_CORRUPT;
+	*out = h;
+	return CS_OK;
+}
+
+void cs_slot_pack(struct cs_buf *b, uint32_t len, const struct cs_hash *hash)
+{
+	cs_buf_var(b, (uint64_t)len << 2 | CS_SLOT_COMMON);
+	cs_buf_add(b, hash->b, CS_HASH_SIZE);
+}
+
+/* Unpacks rows until `stop` rows were read, or all; *out is the last one. */
+static int read_slots(const void *data, const struct cs_bundle_header *h, uint32_t stop,
+		      struct cs_slot *out, struct cs_slot *all)
+{
+	struct cs_cur c = cs_cur((const uint8_t *)data + CS_BUNDLE_HEADER_SIZE, h->table_len);
+	uint64_t off = 0;
+	struct cs_slot s = { 0 };
+	for (uint32_t i = 0; i < stop; i++) {
+		uint64_t v = cs_cur_max(&c, ((uint64_t)CS_CHUNK_MAX << 2) | 3);
+		const uint8_t *hash = cs_cur_bytes(&c, CS_HASH_SIZE);
+		if (!hash || (v & 3) != CS_SLOT_COMMON || off + (v >> 2) > h->raw_len)
+			return CS_E_CORRUPT;
+		s.off = (uint32_t)off;
+		s.len = (uint32_t)(v >> 2);
+		memcpy(s.hash.b, hash, CS_HASH_SIZE);
+		off += s.len;
+		if (all)
+			all[i] = s;
+	}
+	if (stop == h->nslots && (!cs_cur_done(&c) || off != h->raw_len))
+		return CS_E_CORRUPT;
+	if (out)
+		*out = s;
+	return CS_OK;
+}
+
+int cs_slots_unpack(const void *data, const struct cs_bundle_header *h, struct cs_slot *slots)
+{
+	return read_slots(data, h, h->nslots, NULL, slots);
+}
+
+int cs_slot_find(const void *data, const struct cs_bundle_header *h, uint32_t slot,
+		 struct cs_slot *out)
+{
+	return slot < h->nslots ? read_slots(data, h, slot + 1, out, NULL) : CS_E_CORRUPT;
+}
+
+/* ---- points */
+
+static void time_pack(struct cs_buf *b, struct cs_time t)
+{
+	cs_buf_svar(b, t.sec);
+	cs_buf_var(b, t.nsec);
+}
+
+static struct cs_time time_unpack(struct cs_cur *c)
+{
+	struct cs_time t;
+	t.sec = cs_cur_svar(c);
+	t.nsec = (uint32_t)cs_cur_max(c, 999999999);
+	return t;
+}
+
+void cs_point_record_release(struct cs_point_record *p)
+{
+	free(p->root);
+	free(p->volumes);
+	p->root = NULL;
+	p->volumes = NULL;
+}
+
+void cs_point_record_pack(const struct cs_point_record *p, struct cs_buf *b)
+{
+	cs_buf_u8(b, 1); /* version of the record */
+	cs_buf_var(b, p->seq);
+	cs_buf_var(b, p->parent);
+	cs_buf_var(b, p->series_id);
+	cs_buf_str(b, p->name, strlen(p->name));
+	cs_buf_add(b, p->id, sizeof(p->id));
+	time_pack(b, p->started);
+	time_pack(b, p->received);
+	cs_buf_u8(b, p->consistency);
+	cs_buf_var(b, p->key_id);
+	cs_buf_str(b, p->host, strlen(p->host));
+	cs_buf_str(b, p->source, strlen(p->source));
+	cs_buf_var(b, p->ntags);
+	for (uint32_t i = 0; i < p->ntags; i++)
+		cs_buf_str(b, p->tags[i], strlen(p->tags[i]));
+	cs_buf_add(b, p->digest.b, CS_HASH_SIZE);
+	cs_buf_var(b, p->totals.entries);
+	cs_buf_var(b, p->totals.bytes);
+	cs_buf_var(b, p->totals.links);
+	cs_buf_var(b, p->totals.xattrs);
+	cs_buf_var(b, p->added_raw);
+	cs_buf_var(b, p->added_stored);
+	cs_buf_var(b, p->unreadable);
+	cs_buf_var(b, p->changed);
+	cs_buf_u8(b, p->links.level);
+	cs_buf_var(b, p->links.root);
+	cs_buf_str(b, p->root, p->root_len);
+	cs_buf_var(b, p->nvolumes);
+	for (uint32_t i = 0; i < p->nvolumes; i++) {
+		cs_buf_var(b, p->volumes[i].major);
+		cs_buf_var(b, p->volumes[i].minor);
+		cs_buf_var(b, p->volumes[i].fs_type);
+	}
+}
+
+static int unpack_tail(struct cs_cur *c, struct cs_point_record *p)
+{
+	size_t n;
+	p->links.level = cs_cur_u8(c);
+	p->links.root = cs_cur_var(c);
+	if (p->links.level >= CS_LEVELS_MAX)
+		c->bad = true;
+	const uint8_t *root = cs_cur_str(c, CS_PAGE_RAW_MAX, &n);
+	p->nvolumes = (uint32_t)cs_cur_max(c, CS_VOLUMES_MAX);
+	if (c->bad || n == 0)
+		return CS_E_CORRUPT;
+	p->root = cs_alloc(n);
+	p->volumes = cs_zalloc((p->nvolumes + 1u) * sizeof(*p->volumes));
+	if (!p->root || !p->volumes)
+		return CS_E_NOMEM;
+	memcpy(p->root, root, n);
+	p->root_len = n;
+	for (uint32_t i = 0; i < p->nvolumes; i++) {
+		p->volumes[i].major = (uint32_t)cs_cur_max(c, UINT32_MAX);
+		p->volumes[i].minor = (uint32_t)cs_cur_max(c, UINT32_MAX);
+		p->volumes[i].fs_type = (uint32_t)cs_cur_max(c, UINT32_MAX);
+	}
+	return cs_cur_done(c) ? CS_OK : CS_E_CORRUPT;
+}
+
+int cs_point_record_unpack(const void *data, size_t len, struct cs_point_record *out)
+{
+	struct cs_cur c = cs_cur(data, len);
+	struct cs_point_record *p = out;
+	memset(p, 0, sizeof(*p));
+	if (cs_cur_u8(&c) != 1)
+		return CS_E_CORRUPT;
+	p->seq = cs_cur_var(&c);
+	p->parent = cs_cur_var(&c);
+	p->series_id = (uint32_t)cs_cur_max(&c, UINT32_MAX);
+	cs_cur_cstr(&c, p->name, CS_POINT_NAME_MAX);
+	const uint8_t *id = cs_cur_bytes(&c, sizeof(p->id));
+	if (id)
+		memcpy(p->id, id, sizeof(p->id));
+	p->started = time_unpack(&c);
+	p->received = time_unpack(&c);
+	p->consistency = cs_cur_u8(&c);
+	p->key_id = (uint32_t)cs_cur_max(&c, UINT32_MAX);
+	cs_cur_cstr(&c, p->host, CS_HOST_MAX);
+	cs_cur_cstr(&c, p->source, sizeof(p->source) - 1);
+	p->ntags = (uint32_t)cs_cur_max(&c, CS_TAGS_MAX);
+	for (uint32_t i = 0; i < p->ntags; i++)
+		cs_cur_cstr(&c, p->tags[i], CS_TAG_MAX);
+	const uint8_t *digest = cs_cur_bytes(&c, CS_HASH_SIZE);
+	if (digest)
+		memcpy(p->digest.b, digest, CS_HASH_SIZE);
+	p->totals.entries = cs_cur_var(&c);
+	p->totals.bytes = cs_cur_var(&c);
+	p->totals.links = cs_cur_var(&c);
+	p->totals.xattrs = cs_cur_var(&c);
+	p->added_raw = cs_cur_var(&c);
+	p->added_stored = cs_cur_var(&c);
+	p->unreadable = cs_cur_var(&c);
+	p->changed = cs_cur_var(&c);
+	int rc = unpack_tail(&c, p);
+	if (rc == CS_OK && !cs_name_valid(p->name, strlen(p->name)))
+		rc = CS_E_CORRUPT;
+	if (rc != CS_OK)
+		cs_point_record_release(p);
+	return rc;
+}
+
+/* ---- series */
+
+void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b)
+{
+	cs_buf_u8(b, 1);
+	cs_buf_var(b, s->id);
+	time_pack(b, s->changed);
+	cs_buf_var(b, s->points);
+}
+
+int cs_series_record_unpack(const void *data, size_t len, struct cs_series_record *out)
+{
+	struct cs_cur c = cs_cur(data, len);
+	struct cs_series_record s;
+	uint8_t version = cs_cur_u8(&c);
+	s.id = (uint32_t)cs_cur_max(&c, UINT32_MAX);
+	s.changed = time_unpack(&c);
+	s.points = cs_cur_var(&c);
+	if (version != 1 || !cs_cur_done(&c))
+		return CS_E_CORRUPT;
+	*out = s;
+	return CS_OK;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * restore_entry.c - decision: a file appears whole or not at all. A small one
+ * (one read) is read before it is made, so that damage in the store leaves no
+ * trace; a large one has no name until it is complete. Renaming a temporary
+ * name instead would cost every small file two directory changes more, and
+ * could meet an entry of that name.
+ *
+ * Holes are found by asking the store, not by looking for zeroes: what was
+ * written as zeroes stays written.
+ */
+#include "restore.h"
+
+#include "alloc.h"
+#include "cleanup.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#define READ_SIZE (1u << 20)
+
+bool cs_restore_errno_fatal(int sys_errno)
+{
+	switch (sys_errno) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EIO:
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case ESTALE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The destination failed. */
+static int failed(struct cs_restore_worker *w, int sys_errno, struct cs_error *err,
+		  const char *what)
+{
+	w->fatal = cs_restore_errno_fatal(sys_errno);
+	return cs_fail_errno(err, sys_errno, "%s", what);
+}
+
+static int write_pieces(struct cs_restore_worker *w, int fd, uint64_t off, struct cs_error *err)
+{
+	struct iovec *iov = w->rd.iov;
+	size_t left = w->rd.niov;
+
+	while (left > 0) {
+		ssize_t n = pwritev(fd, iov, left < IOV_MAX ? (int)left : IOV_MAX, (off_t)off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return failed(w, errno, err, "cannot write");
+		off += (uint64_t)n;
+		for (; left > 0 && (size_t)n >= iov->iov_len; iov++, left--)
+			n -= (ssize_t)iov->iov_len;
+		if (left > 0) {
+			iov->iov_base = (char *)iov->iov_base + n;
+			iov->iov_len -= (size_t)n;
+		}
+	}
+	return CS_OK;
+}
+
+static int read_exactly(struct cs_restore_worker *w, const struct cs_node *n, uint64_t off,
+			size_t len, struct cs_error *err)
+{
+	int r = cs_file_read(w->run->tree, n, off, len, &w->rd, err);
+	w->fatal = r == CS_E_NOMEM;
+	if (r == CS_OK && w->rd.len != len)
+		r = cs_fail(err, CS_E_CORRUPT, "the content is shorter than the file");
+	return r;
+}
+
+/* Copy what lies between two offsets. */
+static int copy_range(struct cs_restore_worker *w, int fd, const struct cs_node *n, uint64_t off,
+		      uint64_t end, struct cs_error *err)
+{
+	while (off < end) {
+		size_t len = end - off < READ_SIZE ? (size_t)(end - off) : READ_SIZE;
+		if (atomic_load_explicit(&w->run->stop, memory_order_relaxed))
+			return cs_fail(err, CS_E_INTERRUPTED, "interrupted");
+		int r = read_exactly(w, n, off, len, err);
+		if (r == CS_OK)
+			r = write_pieces(w, fd, off, err);
+		if (r < 0)
+			return r;
+		off += len;
+	}
+	return CS_OK;
+}
+
+static int copy_sparse(struct cs_restore_worker *w, int fd, const struct cs_node *n,
+		       struct cs_error *err)
+{
+	uint64_t off = 0, size = n->entry.size;
+
+	if (ftruncate(fd, (off_t)size) != 0)
+		return failed(w, errno, err, "cannot set the size");
+	while (off < size) {
+		uint64_t data, hole;
+		int r = cs_file_seek(w->run->tree, n, off, true, &data, err);
+		if (r == CS_E_NOTFOUND)
+			return CS_OK;
+		if (r == CS_OK)
+			r = cs_file_seek(w->run->tree, n, data, false, &hole, err);
+		if (r == CS_OK && (hole <= data || hole > size))
+			r = cs_fail(err, CS_E_CORRUPT, "the extents are damaged");
+		if (r == CS_OK)
+			r = copy_range(w, fd, n, data, hole, err);
+		if (r < 0)
+			return r;
+		off = hole;
+	}
+	return CS_OK;
+}
+
+/* Content (rd has it when it is small) and attributes into an open file. */
+static int fill(struct cs_restore_worker *w, const struct cs_restore_target *t,
+		const struct cs_node *n, bool small, struct cs_error *err)
+{
+	int r;
+
+	cs_restore_early(w->run, t, n);
+	if (small)
+		r = n->entry.size ? write_pieces(w, t->fd, 0, err) : CS_OK;
+	else if (n->entry.data_bytes < n->entry.size)
+		r = copy_sparse(w, t->fd, n, err);
+	else
+		r = copy_range(w, t->fd, n, 0, n->entry.size, err);
+	if (r < 0)
+		return r;
+	r = cs_restore_attrs(w->run, t, n, err);
+	w->fatal = r < 0;
+	return r;
+}
+
+static int close_file(struct cs_restore_worker *w, int fd, int r, struct cs_error *err)
+{
+	/* some file systems tell only now that the disk is full */
+	if (close(fd) != 0 && errno != EINTR && r == CS_OK)
+		return failed(w, errno, err, "cannot write");
+	return r;
+}
+
+/* Under its name at once, which goes again on failure. */
+static int make_named(struct cs_restore_worker *w, struct cs_restore_target *t,
+		      const struct cs_node *n, bool small, struct cs_error *err)
+{
+	t->fd = openat(t->dirfd, t->name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+		       0600);
+	if (t->fd < 0)
+		return failed(w, errno, err, "cannot create");
+	int r = fill(w, t, n, small, err);
+	r = close_file(w, t->fd, r, err);
+	if (r < 0)
+		unlinkat(t->dirfd, t->name, 0);
+	return r;
+}
+
+/* 1: the file system cannot do this. */
+static int make_unnamed(struct cs_restore_worker *w, struct cs_restore_target *t,
+			const struct cs_node *n, struct cs_error *err)
+{
+	char path[64];
+
+	t->fd = openat(t->dirfd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	if (t->fd < 0)
+		return cs_restore_errno_fatal(errno) ? failed(w, errno, err, "cannot create") : 1;
+	/* tried on the empty file: afterwards would be late to find out */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
+	if (access(path, F_OK) != 0) {
+		close(t->fd);
+		return 1;
+	}
+	int r = fill(w, t, n, false, err);
+	if (r == CS_OK && linkat(AT_FDCWD, path, t->dirfd, t->name, AT_SYMLINK_FOLLOW) != 0)
+		r = errno == EEXIST || cs_restore_errno_fatal(errno) ?
+			    failed(w, errno, err, "cannot create") : 1;
+	if (r == 1) {
+		close(t->fd);
+		return r;
+	}
+	return close_file(w, t->fd, r, err);
+}
+
+static int make_file(struct cs_restore_worker *w, struct cs_restore_target *t,
+		     const struct cs_node *n, struct cs_error *err)
+{
+	bool small = n->entry.size <= READ_SIZE && n->entry.data_bytes >= n->entry.size;
+	int r = 1;
+
+	if (n->entry.size > INT64_MAX)
+		return cs_fail(err, CS_E_CORRUPT, "the size is damaged");
+	if (small) {
+		r = n->entry.size ? read_exactly(w, n, 0, (size_t)n->entry.size, err) : CS_OK;
+		return r == CS_OK ? make_named(w, t, n, true, err) : r;
+	}
+	if (!atomic_load_explicit(&w->run->no_tmpfile, memory_order_relaxed))
+		r = make_unnamed(w, t, n, err);
+	if (r == 1) {
+		atomic_store(&w->run->no_tmpfile, true);
+		r = make_named(w, t, n, false, err);
+	}
+	return r;
+}
+
+static int make_symlink(struct cs_restore_worker *w, struct cs_restore_target *t,
+			const struct cs_node *n, struct cs_error *err)
+{
+	char target[PATH_MAX];
+
+	if (n->entry.bytes_len >= sizeof(target) ||
+	    memchr(n->entry.bytes, '\0', n->entry.bytes_len))
+		return cs_fail(err, CS_E_CORRUPT, "the link's target is damaged");
+	memcpy(target, n->entry.bytes, n->entry.bytes_len);
+	target[n->entry.bytes_len] = '\0';
+	if (symlinkat(target, t->dirfd, t->name) != 0)
+		return failed(w, errno, err, "cannot create the symbolic link");
+	return CS_OK;
+}
+
+static int make_special(struct cs_restore_worker *w, struct cs_restore_target *t,
+			const struct cs_node *n, struct cs_error *err)
+{
+	const struct cs_entry *e = &n->entry;
+
+	if (mknodat(t->dirfd, t->name, (e->mode & S_IFMT) | 0600,
+		    makedev(e->rdev_major, e->rdev_minor)) != 0)
+		return failed(w, errno, err, "cannot create the special file");
+	return CS_OK;
+}
+
+int cs_restore_make(struct cs_restore_worker *w, struct cs_restore_dir *d,
+		    const struct cs_node *n, struct cs_error *err)
+{
+	char name[256];
+	struct cs_restore_target t = { -1, d->fd, name, d };
+	int r;
+
+	memcpy(name, n->entry.name, n->entry.name_len);
+	name[n->entry.name_len] = '\0';
+	w->fatal = false;
+	switch (n->entry.mode & S_IFMT) {
+	case S_IFREG:
+		r = make_file(w, &t, n, err);
+		if (r == CS_OK && cs_restore_is_locked(n)) {
+			r = cs_restore_lock_later(w->run, d, n, err);
+			w->fatal = r < 0;
+		}
+		return r;
+	case S_IFLNK:
+		r = make_symlink(w, &t, n, err);
+		break;
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		r = make_special(w, &t, n, err);
+		break;
+	default:
+		return cs_fail(err, CS_E_CORRUPT, "unknown type of file");
+	}
+	if (r == CS_OK) {
+		r = cs_restore_attrs(w->run, &t, n, err);
+		w->fatal = r < 0;
+	}
+	return r;
+}
+
+void cs_restore_make_or_tell(struct cs_restore_worker *w, struct cs_restore_dir *d,
+			     const struct cs_node *n)
+{
+	struct cs_restore_run *run = w->run;
+	const struct cs_entry *e = &n->entry;
+	struct cs_error err, whole;
+
+	int r = cs_restore_make(w, d, n, &err);
+	if (r == CS_OK) {
+		run->entries++;
+		run->bytes += S_ISREG(e->mode) ? e->size : 0;
+	} else if (w->fatal) {
+		CS_FREE char *path = cs_restore_path(d, e->name, e->name_len);
+		cs_fail(&whole, r, "%s: %s", path ? path : "?", err.text);
+		whole.sys_errno = err.sys_errno;
+		cs_restore_stop(run, &whole);
+	} else if (!atomic_load(&run->stop)) {
+		if ((S_ISCHR(e->mode) || S_ISBLK(e->mode)) && err.sys_errno == EPERM) {
+			char name[256];
+			struct cs_restore_target t = { -1, d->fd, name, d };
+			memcpy(name, e->name, e->name_len);
+			name[e->name_len] = '\0';
+			cs_restore_lapse(run, CS_RESTORE_DEVICE, &t, NULL, EPERM);
+		} else {
+			cs_restore_tell(run, CS_NOTICE_ERROR, d, e->name, e->name_len, err.text);
+		}
+	}
+}
