@@ -91,6 +91,32 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct 
 	return CS_OK;
 }
 
+int cs_bundle_encode(struct cs_compressor *c, int kind, const struct cs_buf *table,
+		     uint32_t nslots, const uint8_t *raw, size_t raw_len, uint8_t **out,
+		     size_t *out_len)
+{
+	size_t head = CS_BUNDLE_HEADER_SIZE + table->len;
+	size_t cap = head + cs_compress_bound(raw_len);
+	uint8_t *b = cs_alloc(cap);
+	if (!b)
+		return CS_E_NOMEM;
+	struct cs_bundle_header h = { .kind = (uint8_t)kind, .codec = CS_CODEC_ZSTD,
+				      .nslots = nslots, .raw_len = (uint32_t)raw_len,
+				      .table_len = (uint32_t)table->len };
+	memcpy(b + CS_BUNDLE_HEADER_SIZE, table->data, table->len);
+	size_t n = cs_compress(c, raw, raw_len, b + head, cap - head);
+	if (n == 0) {
+		h.codec = CS_CODEC_RAW;
+		n = raw_len;
+		memcpy(b + head, raw, n);
+	}
+	cs_bundle_header_pack(&h, b);
+	cs_bundle_seal(b, head + n);
+	*out = b;
+	*out_len = head + n;
+	return CS_OK;
+}
+
 static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 		  const struct cs_bundle_header *h, struct cs_bundle *b)
 {

@@ -44,6 +44,15 @@ int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_er
 /* A chunk's length and hash, without decoding its bundle. CS_E_CORRUPT when it is missing. */
 int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err) CS_MUST_CHECK;
 
+/*
+ * The stored form of nslots chunks that lie in raw, one after the other, with
+ * their packed slot table: compressed, or raw when that does not help. *out is
+ * allocated; free with free(). CS_E_NOMEM.
+ */
+int cs_bundle_encode(struct cs_compressor *c, int kind, const struct cs_buf *table,
+		     uint32_t nslots, const uint8_t *raw, size_t raw_len, uint8_t **out,
+		     size_t *out_len) CS_MUST_CHECK;
+
 /* A bundle decoded into memory. */
 struct cs_bundle {
 	uint8_t kind;

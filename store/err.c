@@ -73,6 +73,7 @@ int cs_code_from_errno(int sys_errno)
 	}
 }
 
+__attribute__((format(printf, 4, 0)))
 static void fill(struct cs_error *err, int code, int sys_errno, const char *fmt, va_list ap)
 {
 	if (!err)

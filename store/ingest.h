@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ingest.h - the parts of a backup: ingest.c drives it, frame.c makes one
- * directory, file.c one entry.
+ * ingest.h - the parts of a backup: ingest.c drives it, ingest_tree.c makes
+ * directories, ingest_file.c one entry.
  */
 #ifndef CS_INGEST_H
 #define CS_INGEST_H
@@ -53,7 +53,7 @@ void cs_ingest_notice(struct cs_ingest *in, int kind, const char *fmt, ...)
 int cs_ingest_tick(struct cs_ingest *in, struct cs_error *err) CS_MUST_CHECK;
 
 /*
- * file.c: attributes and content of one entry that is not a directory, new or
+ * ingest_file.c: attributes and content of one entry that is not a directory, new or
  * changed. name in dirfd; st as first seen. 1: *e is complete; 0: left out, and
  * told of; negative: the backup cannot go on. *e borrows from in until the next
  * entry. *hash: of a regular file's content.
@@ -71,7 +71,7 @@ bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 			 const struct cs_entry *now);
 
 /*
- * frame.c: the whole tree below fd into pages. *root: the root's entry, whose
+ * ingest_tree.c: the whole tree below fd into pages. *root: the root's entry, whose
  * xattrs borrow from *root_xattrs (released by the caller).
  */
 int cs_ingest_tree(struct cs_ingest *in, int fd, const struct cs_select *select,

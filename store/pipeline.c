@@ -243,26 +243,15 @@ static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
 
 static int box_compress(struct cs_compressor *c, struct box *b)
 {
-	size_t head = CS_BUNDLE_HEADER_SIZE + b->table.len;
-	size_t cap = head + cs_compress_bound(b->used);
-	uint8_t *out = cs_alloc(cap);
-	if (!out)
-		return CS_E_NOMEM;
-	struct cs_bundle_header h = { .kind = b->kind, .codec = CS_CODEC_ZSTD,
-				      .nslots = (uint32_t)b->nslots, .raw_len = (uint32_t)b->used,
-				      .table_len = (uint32_t)b->table.len };
-	memcpy(out + CS_BUNDLE_HEADER_SIZE, b->table.data, b->table.len);
-	size_t n = c ? cs_compress(c, b->raw, b->used, out + head, cap - head) : 0;
-	if (n == 0) {
-		h.codec = CS_CODEC_RAW;
-		n = b->used;
-		memcpy(out + head, b->raw, n);
-	}
-	cs_bundle_header_pack(&h, out);
-	cs_bundle_seal(out, head + n);
-	uint8_t *fit = realloc(out, head + n);
-	b->stored = fit ? fit : out;
-	b->stored_len = head + n;
+	uint8_t *out;
+	int rc = cs_bundle_encode(c, b->kind, &b->table, (uint32_t)b->nslots, b->raw, b->used, &out,
+				  &b->stored_len);
+	if (rc != CS_OK)
+		return rc;
+	/* many wait to be committed: give the spare room back */
+	b->stored = realloc(out, b->stored_len);
+	if (!b->stored)
+		b->stored = out;
 	return CS_OK;
 }
 
@@ -286,8 +275,8 @@ static struct box *next_closed(struct cs_pipeline *p)
 	return b;
 }
 
-/* How much is ready at the head of the queue, from where the writer would take. */
-static size_t ready_bytes(const struct cs_pipeline *p, bool *all)
+/* Bytes ready at the head of the queue, from where the writer takes. */
+static size_t ready_bytes(const struct cs_pipeline *p)
 {
 	size_t n = 0;
 	const struct box *b = p->head;
@@ -295,7 +284,6 @@ static size_t ready_bytes(const struct cs_pipeline *p, bool *all)
 		b = b->next;
 	for (; b && b->state == READY; b = b->next)
 		n += b->stored_len;
-	*all = b == NULL;
 	return n;
 }
 
@@ -347,45 +335,46 @@ static int row_compare(const void *a, const void *b)
 }
 
 /* Index rows go in by ascending key: each page of the index is touched once a batch. */
-static int put_rows(struct cs_txn *t, struct box *first, const struct box *end,
+static int put_rows(struct cs_txn *t, struct box *const *boxes, size_t nboxes,
 		    struct cs_error *err)
 {
-	size_t n = 0, i = 0;
-	for (struct box *b = first; b != end; b = b->next)
-		n += b->nslots;
+	size_t n = 0, at = 0;
+	for (size_t i = 0; i < nboxes; i++)
+		n += boxes[i]->nslots;
 	struct row *rows = cs_alloc(n * sizeof(*rows));
 	if (!rows)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	for (struct box *b = first; b != end; b = b->next)
+	for (size_t i = 0; i < nboxes; i++) {
+		const struct box *b = boxes[i];
 		for (uint32_t s = 0; s < b->nslots; s++)
-			rows[i++] = (struct row){ cs_hash_key(&b->slots[s].hash), &b->slots[s].hash,
-						  cs_chunk_make(b->number, s) };
+			rows[at++] = (struct row){ cs_hash_key(&b->slots[s].hash),
+						   &b->slots[s].hash, cs_chunk_make(b->number, s) };
+	}
 	qsort(rows, n, sizeof(*rows), row_compare);
 	int rc = CS_OK;
-	for (i = 0; i < n && rc == CS_OK; i++)
-		rc = cs_index_add(t, rows[i].hash, rows[i].chunk, err);
+	for (at = 0; at < n && rc == CS_OK; at++)
+		rc = cs_index_add(t, rows[at].hash, rows[at].chunk, err);
 	free(rows);
 	return rc;
 }
 
-static int put_batch(struct cs_txn *t, struct box *first, const struct box *end,
-		     struct cs_error *err)
+static int put_batch(struct cs_txn *t, struct box *const *boxes, size_t n, struct cs_error *err)
 {
 	int rc = CS_OK;
-	for (struct box *b = first; b != end && rc == CS_OK; b = b->next)
-		rc = cs_bundles_put(t, b->number, b->stored, b->stored_len, err);
-	return rc == CS_OK ? put_rows(t, first, end, err) : rc;
+	for (size_t i = 0; i < n && rc == CS_OK; i++)
+		rc = cs_bundles_put(t, boxes[i]->number, boxes[i]->stored, boxes[i]->stored_len,
+				    err);
+	return rc == CS_OK ? put_rows(t, boxes, n, err) : rc;
 }
 
-/* Commit first .. end (exclusive), which only this thread looks at now. */
-static int commit_batch(struct cs_pipeline *p, struct box *first, const struct box *end,
+static int commit_batch(struct cs_pipeline *p, struct box *const *boxes, size_t n,
 			struct cs_error *err)
 {
 	struct cs_txn *t;
 	int rc = cs_txn_write(p->store->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
-	rc = put_batch(t, first, end, err);
+	rc = put_batch(t, boxes, n, err);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
@@ -393,46 +382,60 @@ static int commit_batch(struct cs_pipeline *p, struct box *first, const struct b
 	return cs_txn_commit(t, err);
 }
 
-static struct box *first_uncommitted(struct cs_pipeline *p)
+/*
+ * The READY boxes at the head of the queue, at most BATCH_STORED of them and
+ * one more, as a list of their own: the queue grows while they are committed.
+ * Called with the lock held. Negative: no memory.
+ */
+static ssize_t take_batch(struct cs_pipeline *p, struct box ***list, size_t *cap)
 {
 	struct box *b = p->head;
+	size_t n = 0, bytes = 0;
 	while (b && b->state == COMMITTED)
 		b = b->next;
-	return b;
+	for (; b && b->state == READY && bytes < BATCH_STORED; b = b->next) {
+		if (cs_grow(list, cap, n + 1, sizeof(**list)) != CS_OK)
+			return CS_E_NOMEM;
+		(*list)[n++] = b;
+		bytes += b->stored_len;
+	}
+	return (ssize_t)n;
 }
 
+/* A batch is due when it is worth a transaction, or when the caller waits for room. */
 static bool batch_is_due(struct cs_pipeline *p)
 {
-	bool all;
-	size_t n = ready_bytes(p, &all);
+	size_t n = ready_bytes(p);
 	return n >= BATCH_STORED || (n && p->raw_on_the_way > RAW_ON_THE_WAY);
 }
 
 static void *writer(void *arg)
 {
 	struct cs_pipeline *p = arg;
+	struct box **batch = NULL;
+	size_t cap = 0;
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		while (!p->stop_writer && !p->error.code && !batch_is_due(p))
 			pthread_cond_wait(&p->ready, &p->lock);
 		if (p->stop_writer || p->error.code)
 			break;
-		struct box *first = first_uncommitted(p), *end = first;
-		while (end && end->state == READY)
-			end = end->next;
+		ssize_t n = take_batch(p, &batch, &cap);
 		pthread_mutex_unlock(&p->lock);
 		struct cs_error err = { 0 };
-		int rc = commit_batch(p, first, end, &err);
+		int rc = n < 0 ? cs_fail(&err, (int)n, "out of memory") :
+				 commit_batch(p, batch, (size_t)n, &err);
 		pthread_mutex_lock(&p->lock);
 		if (rc != CS_OK) {
 			set_error(p, rc, &err);
 			break;
 		}
-		for (struct box *b = first; b != end; b = b->next)
-			b->state = COMMITTED;
+		for (ssize_t i = 0; i < n; i++)
+			batch[i]->state = COMMITTED;
 		pthread_cond_broadcast(&p->moved);
 	}
 	pthread_mutex_unlock(&p->lock);
+	free(batch);
 	return NULL;
 }
 
@@ -630,27 +633,45 @@ int cs_pipeline_flush(struct cs_pipeline *p, struct cs_error *err)
 	return rc;
 }
 
-int cs_pipeline_finish(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
+/* Everything that is left, whatever its size, with fn's rows in one transaction. */
+static int commit_last(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
 		       struct cs_error *err)
 {
+	struct box **batch = NULL;
+	size_t cap = 0, n = 0;
 	struct cs_txn *t;
-	int rc = cs_pipeline_flush(p, err);
+	int rc = cs_txn_write(p->store->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
-	stop_threads(p);
-	if ((rc = thread_error(p, err)) != CS_OK)
-		return rc;
-	rc = cs_txn_write(p->store->db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = put_batch(t, first_uncommitted(p), NULL, err);
+	for (struct box *b = p->head; b && rc == CS_OK; b = b->next) {
+		if (b->state == COMMITTED)
+			continue;
+		if (cs_grow(&batch, &cap, n + 1, sizeof(*batch)) != CS_OK)
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+		else
+			batch[n++] = b;
+	}
+	if (rc == CS_OK)
+		rc = put_batch(t, batch, n, err);
 	if (rc == CS_OK && fn)
 		rc = fn(arg, t, err);
+	free(batch);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
 	}
 	return cs_txn_commit(t, err);
+}
+
+int cs_pipeline_finish(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
+		       struct cs_error *err)
+{
+	int rc = cs_pipeline_flush(p, err);
+	if (rc != CS_OK)
+		return rc;
+	stop_threads(p);
+	rc = thread_error(p, err);
+	return rc == CS_OK ? commit_last(p, fn, arg, err) : rc;
 }
 
 void cs_pipeline_stats(struct cs_pipeline *p, struct cs_pipeline_stats *out)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * frame.c - a source directory becomes tree pages, bottom up, in one pass that
+ * ingest_tree.c - a source directory becomes tree pages, bottom up, in one pass that
  * walks the source and the parent point's tree side by side, both in name
  * order.
  *

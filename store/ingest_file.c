@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * file.c - one entry that is new or changed.
+ * ingest_file.c - one entry that is new or changed.
  *
  * A file is described by what its open descriptor says, not by what its name
  * said earlier, so that attributes and content are of one file. If it changed
