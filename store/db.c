@@ -8,10 +8,15 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Address space is free, but not under the sanitizers' shadow maps. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -66,6 +71,76 @@ static const struct {
 	[CS_T_IDS] = { CS_DB_IDS, 0 },
 };
 
+/*
+ * A disk error, or a file that was cut short, shows as SIGBUS when the map is
+ * touched. What reads the map does so under a guard: the signal ends the read
+ * with an error, and nothing else. A SIGBUS elsewhere keeps its old meaning.
+ */
+static _Thread_local sigjmp_buf *guard;
+static struct sigaction old_action;
+
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+	if (guard)
+		siglongjmp(*guard, 1);
+	if (old_action.sa_flags & SA_SIGINFO) {
+		old_action.sa_sigaction(sig, info, context);
+	} else if (old_action.sa_handler != SIG_DFL && old_action.sa_handler != SIG_IGN) {
+		old_action.sa_handler(sig);
+	} else {
+		signal(SIGBUS, SIG_DFL);
+		raise(SIGBUS);
+	}
+}
+
+static void install_guard(void)
+{
+	struct sigaction a = { .sa_flags = SA_SIGINFO | SA_NODEFER };
+	a.sa_sigaction = on_bus_error;
+	sigaction(SIGBUS, &a, &old_action);
+}
+
+/* rc = the value of call, or EIO if it met a bad page. */
+#define GUARDED(rc, call)                          \
+	do {                                       \
+		sigjmp_buf here;                   \
+		if (sigsetjmp(here, 0) == 0) {     \
+			guard = &here;             \
+			atomic_signal_fence(memory_order_seq_cst); \
+			(rc) = (call);             \
+		} else {                           \
+			(rc) = EIO;                \
+		}                                  \
+		atomic_signal_fence(memory_order_seq_cst); \
+		guard = NULL;                      \
+	} while (0)
+
+#define TOUCHED ((size_t)16 << 10) /* headers and tables of bundles, all of anything else */
+
+/* Read a byte of every page of what the caller will look at. */
+static int touch(const MDB_val *v)
+{
+	const volatile uint8_t *p = v->mv_data;
+	size_t n = v->mv_size < TOUCHED ? v->mv_size : TOUCHED;
+	for (size_t i = 0; i < n; i += 4096)
+		(void)p[i];
+	if (n)
+		(void)p[n - 1];
+	return 0;
+}
+
+static int get_value(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v)
+{
+	int rc = mdb_get(txn, dbi, k, v);
+	return rc ? rc : touch(v);
+}
+
+static int move_cursor(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+{
+	int rc = mdb_cursor_get(c, k, v, op);
+	return rc ? rc : touch(v);
+}
+
 /* The one place where LMDB's codes become ours. */
 static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 {
@@ -102,9 +177,9 @@ static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 	int rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
 	if (rc)
 		return fail(db, rc, "open", err);
-	for (int i = 0; i < CS_TABLES && rc == 0; i++)
-		rc = mdb_dbi_open(txn, tables[i].name,
-				  create ? tables[i].flags | MDB_CREATE : 0, &db->dbi[i]);
+	for (volatile int i = 0; i < CS_TABLES && rc == 0; i++)
+		GUARDED(rc, mdb_dbi_open(txn, tables[i].name,
+					 create ? tables[i].flags | MDB_CREATE : 0, &db->dbi[i]));
 	if (rc) {
 		mdb_txn_abort(txn);
 		return fail(db, rc, "open", err);
@@ -145,7 +220,10 @@ int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
 	pthread_mutex_init(&db->lock, NULL);
-	int rc = open_env(db, flags);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, install_guard);
+	int rc;
+	GUARDED(rc, open_env(db, flags));
 	if (rc) {
 		rc = fail(db, rc, "cannot open", err);
 		goto out;
@@ -231,7 +309,8 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 {
 	struct cs_db *db = t->db;
-	int rc = mdb_txn_commit(t->txn);
+	int rc;
+	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
 	return rc ? fail(db, rc, "commit", err) : CS_OK;
 }
@@ -272,7 +351,8 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	      struct cs_error *err)
 {
 	MDB_val k = val(key), v;
-	int rc = mdb_get(t->txn, t->db->dbi[table], &k, &v);
+	int rc;
+	GUARDED(rc, get_value(t->txn, t->db->dbi[table], &k, &v));
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -300,7 +380,8 @@ int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	      struct cs_error *err)
 {
 	MDB_val k = val(key), v = val(value);
-	int rc = put(t, table, &k, &v, 0);
+	int rc;
+	GUARDED(rc, put(t, table, &k, &v, 0));
 	return rc ? fail(t->db, rc, "write", err) : CS_OK;
 }
 
@@ -308,7 +389,8 @@ int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, si
 		  void **out, struct cs_error *err)
 {
 	MDB_val k = val(key), v = { len, NULL };
-	int rc = put(t, table, &k, &v, MDB_RESERVE);
+	int rc;
+	GUARDED(rc, put(t, table, &k, &v, MDB_RESERVE));
 	if (rc)
 		return fail(t->db, rc, "write", err);
 	*out = v.mv_data;
@@ -321,8 +403,42 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	MDB_val k = val(key), v = { 0 };
 	if (value)
 		v = val(*value);
-	int rc = mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL);
+	int rc;
+	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
 	return rc && rc != MDB_NOTFOUND ? fail(t->db, rc, "write", err) : CS_OK;
+}
+
+/* The whole pages a value lies on; the map begins on a page. */
+static size_t pages_of(struct cs_slice v, uintptr_t *start)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	*start = (uintptr_t)v.data & ~(page - 1);
+	uintptr_t end = ((uintptr_t)v.data + v.len + page - 1) & ~(page - 1);
+	return end - *start;
+}
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+
+int cs_db_load(struct cs_slice value, struct cs_error *err)
+{
+	uintptr_t start;
+	size_t n = pages_of(value, &start);
+	int rc;
+	do
+		rc = madvise((void *)start, n, MADV_POPULATE_READ);
+	while (rc != 0 && errno == EINTR);
+	if (rc != 0 && (errno == EFAULT || errno == EIO || errno == EHWPOISON))
+		return cs_fail(err, CS_E_IO, "the store's file cannot be read");
+	return CS_OK; /* an older kernel: the pages come as they are touched */
+}
+
+void cs_db_unload(struct cs_slice value)
+{
+	uintptr_t start;
+	size_t n = pages_of(value, &start);
+	madvise((void *)start, n, MADV_DONTNEED);
 }
 
 int cs_u64_value(struct cs_slice v, uint64_t *out)
@@ -370,7 +486,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		[CS_SEEK_EXACT] = MDB_SET_KEY,
 	};
 	MDB_val k = val(*key), v;
-	int rc = mdb_cursor_get(c->cursor, &k, &v, ops[how]);
+	int rc;
+	GUARDED(rc, move_cursor(c->cursor, &k, &v, ops[how]));
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -436,7 +553,7 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 		s.rows[i] = m.ms_entries;
 	}
 	if (rc == 0)
-		rc = count_free(t, m.ms_psize, &s.free_bytes);
+		GUARDED(rc, count_free(t, m.ms_psize, &s.free_bytes));
 	cs_txn_end(t);
 	if (rc == 0)
 		rc = mdb_env_get_fd(db->env, &fd);

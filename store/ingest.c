@@ -111,11 +111,17 @@ static int open_source(const struct cs_backup_opts *o, int *fd, struct cs_select
 		       struct cs_error *err)
 {
 	struct stat st;
+	size_t missing = 0;
 	*fd = -1;
 	*select = NULL;
 	for (size_t i = 0; i < o->npaths; i++)
-		if (lstat(o->paths[i], &st) != 0)
-			return cs_fail_errno(err, errno, "cannot back up %s", o->paths[i]);
+		if (lstat(o->paths[i], &st) != 0) {
+			cs_fail_errno(err, errno, "cannot back up %s", o->paths[i]);
+			missing++;
+		}
+	/* one that is missing is told of when its place is reached; all are a mistake */
+	if (missing && missing == o->npaths)
+		return err ? err->code : CS_E_NOTFOUND;
 	if (!o->root) {
 		int rc = cs_select_new(o->paths, o->npaths, select, err);
 		if (rc != CS_OK)

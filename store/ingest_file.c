@@ -155,7 +155,9 @@ static void same_keep(struct cs_ingest *in, const struct cs_entry *e, const stru
 {
 	struct cs_same_inode *s = same_row(in, e);
 	uint8_t *copy = NULL;
-	if (e->nlink < 2 || (e->bytes_len && !(copy = cs_alloc(e->bytes_len))))
+	if (e->nlink < 2 || (s->bytes && e->bytes == s->bytes)) /* came from this row */
+		return;
+	if (e->bytes_len && !(copy = cs_alloc(e->bytes_len)))
 		return;
 	if (copy)
 		memcpy(copy, e->bytes, e->bytes_len);

@@ -461,9 +461,12 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 	if (rc != CS_OK)
 		return rc;
 	int e_no = cs_walk_stat(f->fd, name, &e, &st);
+	if (e_no == ENOENT && !(f->select && !f->select->whole)) {
+		cs_ingest_notice(in, CS_NOTICE_INFO, "vanished while it was being read");
+		return CS_OK;
+	}
 	if (e_no) {
-		cs_ingest_notice(in, e_no == ENOENT ? CS_NOTICE_INFO : CS_NOTICE_ERROR,
-				 e_no == ENOENT ? "vanished" : "cannot stat: %s", strerror(e_no));
+		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot stat: %s", strerror(e_no));
 		return CS_OK;
 	}
 	if (!cs_mode_valid(e.mode)) {

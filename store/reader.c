@@ -29,6 +29,19 @@ static void decompressor_give(struct cs_store *s, struct cs_decompressor *d)
 	cs_decompressor_free(d);
 }
 
+static int decode_value(struct cs_decompressor *d, uint64_t number, struct cs_slice v,
+			struct cs_bundle **out, struct cs_error *err)
+{
+	int rc = cs_db_load(v, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_bundle_decode(d, v.data, v.len, out);
+	cs_db_unload(v);
+	if (rc != CS_OK)
+		cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number, cs_code_text(rc));
+	return rc;
+}
+
 static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, struct cs_error *err)
 {
 	struct cs_store *s = arg;
@@ -45,10 +58,7 @@ static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, str
 			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
 				     (unsigned long long)number);
 		} else if (rc == 1) {
-			rc = cs_bundle_decode(d, v.data, v.len, &b);
-			if (rc != CS_OK)
-				cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number,
-					cs_code_text(rc));
+			rc = decode_value(d, number, v, &b, err);
 		}
 		cs_txn_end(t);
 	}

@@ -75,17 +75,21 @@ static int absolute(const char *path, char out[PATH_MAX], struct cs_error *err)
 		return CS_OK;
 	}
 	char name[NAME_MAX + 1];
-	if (strlen(last) > NAME_MAX)
+	size_t name_len = strlen(last);
+	if (name_len > NAME_MAX)
 		return cs_fail_errno(err, ENAMETOOLONG, "%s", path);
-	snprintf(name, sizeof(name), "%s", last);
+	memcpy(name, last, name_len + 1);
 	if (slash)
 		*slash = 0;
 	const char *dir = !slash ? "." : slash == copy ? "/" : copy;
 	if (!realpath(dir, parent))
 		return cs_fail_errno(err, errno, "%s", path);
-	if (snprintf(out, PATH_MAX, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) >=
-	    PATH_MAX)
+	size_t parent_len = strcmp(parent, "/") == 0 ? 0 : strlen(parent);
+	if (parent_len + 1 + name_len >= PATH_MAX)
 		return cs_fail_errno(err, ENAMETOOLONG, "%s", path);
+	memcpy(out, parent, parent_len);
+	out[parent_len] = '/';
+	memcpy(out + parent_len + 1, name, name_len + 1);
 	return CS_OK;
 }
 

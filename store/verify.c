@@ -166,7 +166,10 @@ static int check_next(struct verify *v, struct cs_decompressor *d, uint64_t *fro
 	rc = cs_bundles_next(t, *from, &number, &s, err);
 	if (rc == 1) {
 		*from = number + 1;
-		int bad = cs_bundle_decode(d, s.data, s.len, &b);
+		int bad = cs_db_load(s, NULL);
+		if (bad == CS_OK)
+			bad = cs_bundle_decode(d, s.data, s.len, &b);
+		cs_db_unload(s);
 		if (bad == CS_OK) {
 			check_chunks(v, t, number, b);
 			cs_bundle_free(b);
