@@ -190,17 +190,18 @@ static int point_by_name(struct cs_txn *t, const char *series, const char *name,
 			 struct cs_point *out, struct cs_error *err)
 {
 	struct cs_series_record r;
-	char last[CS_POINT_NAME_MAX + 1];
 	uint64_t seq;
 	int rc = cs_series_find(t, series, &r, err);
 	if (rc == 0 || (rc == 1 && r.points == 0))
 		return cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
 	if (rc < 0)
 		return rc;
-	if (strcmp(name, "latest") == 0)
-		rc = cs_catalog_last(t, r.id, last, &seq, err);
-	else
+	if (strcmp(name, "latest") == 0) {
+		seq = r.latest;
+		rc = seq != 0;
+	} else {
 		rc = cs_catalog_get(t, r.id, name, &seq, err);
+	}
 	if (rc == 0)
 		return cs_fail(err, CS_E_NOTFOUND, "no point named %s/%s", series, name);
 	return rc < 0 ? rc : get_point(t, seq, out, err);

@@ -2,6 +2,7 @@
 #include "points.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CATALOG_KEY_MAX (4 + CS_POINT_NAME_MAX)
@@ -184,24 +185,6 @@ int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after,
 	return rc;
 }
 
-int cs_catalog_last(struct cs_txn *t, uint32_t series_id, char name[CS_POINT_NAME_MAX + 1],
-		    uint64_t *seq, struct cs_error *err)
-{
-	uint8_t from[CATALOG_KEY_MAX];
-	struct cs_cursor *c;
-	struct cs_slice key = { from, catalog_key(series_id + 1, "", from) }, v;
-	int rc = cs_cursor_open(t, CS_T_CATALOG, &c, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
-	if (rc >= 0)
-		rc = cs_cursor_move(c, rc == 1 ? CS_SEEK_PREV : CS_SEEK_LAST, &key, &v, err);
-	if (rc == 1)
-		rc = catalog_row(key, v, series_id, name, seq, err);
-	cs_cursor_close(c);
-	return rc;
-}
-
 static bool nibble(char c, uint8_t *out)
 {
 	static const char set[] = "0123456789abcdef";
@@ -294,20 +277,43 @@ int cs_points_next(struct cs_txn *t, uint64_t from, struct cs_point_record *out,
 	return rc == CS_OK ? 1 : rc;
 }
 
-/* The time's name, with -02, -03, ... when the series has it already: these sort after it. */
+/* The time's name; if the series has points of that second, one more than the last of them. */
 static int pick_name(struct cs_txn *t, struct cs_point_record *r, struct cs_error *err)
 {
-	char base[CS_POINT_NAME_MAX + 1];
+	char base[CS_POINT_NAME_MAX + 1], name[CS_POINT_NAME_MAX + 1];
 	uint64_t seq;
 	cs_time_name(r->started, base);
-	snprintf(r->name, sizeof(r->name), "%s", base);
-	for (unsigned i = 2; i < 1000; i++) {
-		int rc = cs_catalog_get(t, r->series_id, r->name, &seq, err);
-		if (rc <= 0)
-			return rc;
-		snprintf(r->name, sizeof(r->name), "%.24s-%02u", base, i);
-	}
-	return cs_fail(err, CS_E_EXISTS, "too many points named %s", base);
+	size_t n = strlen(base);
+	unsigned last = 0;
+	int rc = cs_catalog_get(t, r->series_id, base, &seq, err);
+	memcpy(name, base, sizeof(name));
+	last = rc == 1;
+	while (rc >= 0 && (rc = cs_catalog_next(t, r->series_id, name, name, &seq, err)) == 1 &&
+	       strncmp(name, base, n) == 0 && name[n] == '-')
+		last = (unsigned)strtoul(name + n + 1, NULL, 10);
+	if (rc < 0)
+		return rc;
+	if (last >= 999)
+		return cs_fail(err, CS_E_EXISTS, "too many points named %s", base);
+	if (last)
+		snprintf(r->name, sizeof(r->name), "%.24s-%03u", base, last + 1);
+	else
+		memcpy(r->name, base, sizeof(r->name));
+	return CS_OK;
+}
+
+/* The series' point with the highest seq. */
+static int find_latest(struct cs_txn *t, uint32_t series_id, uint64_t *latest,
+		       struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1] = "";
+	uint64_t seq;
+	int rc;
+	*latest = 0;
+	while ((rc = cs_catalog_next(t, series_id, name, name, &seq, err)) == 1)
+		if (seq > *latest)
+			*latest = seq;
+	return rc;
 }
 
 static int put_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
@@ -347,6 +353,7 @@ int cs_points_add(struct cs_txn *t, const char *series, struct cs_point_record *
 	if (rc == CS_OK)
 		rc = put_rows(t, r, err);
 	s.points++;
+	s.latest = r->seq;
 	s.changed = later(s.changed, r->received);
 	if (rc == CS_OK)
 		rc = series_put(t, series, &s, err);
@@ -381,6 +388,8 @@ int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_time now, struct 
 		rc = cs_series_find(t, name, &s, err);
 		rc = rc == 1 ? CS_OK : rc == 0 ? damaged(err, "a series is missing") : rc;
 	}
+	if (rc == CS_OK && s.latest == seq)
+		rc = find_latest(t, r.series_id, &s.latest, err);
 	if (rc == CS_OK) {
 		s.points -= s.points > 0;
 		s.changed = later(s.changed, now);

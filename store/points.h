@@ -15,7 +15,9 @@
 
 /*
  * Enter a point into a series (made if new). r's seq, series_id and name are
- * filled in: the name is made from r->started, with a suffix if it is taken.
+ * filled in: the name is made from r->started, with a suffix -002, -003, ... if
+ * the series has points of that second. The series' latest point is the one
+ * received last, whatever the clock said.
  */
 int cs_points_add(struct cs_txn *t, const char *series, struct cs_point_record *r,
 		  struct cs_error *err) CS_MUST_CHECK;
@@ -29,10 +31,8 @@ int cs_points_next(struct cs_txn *t, uint64_t from, struct cs_point_record *out,
 /* Point of a series by name. 1 or 0. */
 int cs_catalog_get(struct cs_txn *t, uint32_t series_id, const char *name, uint64_t *seq,
 		   struct cs_error *err) CS_MUST_CHECK;
-/* The first name > after ("": the first), or the last name. 1 or 0. */
+/* The first name > after ("": the first). 1 or 0. */
 int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after, char name[CS_POINT_NAME_MAX + 1],
-		    uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
-int cs_catalog_last(struct cs_txn *t, uint32_t series_id, char name[CS_POINT_NAME_MAX + 1],
 		    uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
 /* Points whose id begins with the bytes/nibbles of hex (at most 32 digits): how many (stops at 2). */
 int cs_ids_find(struct cs_txn *t, const char *hex, uint64_t *seq, unsigned *count, struct cs_error *err) CS_MUST_CHECK;

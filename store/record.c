@@ -297,6 +297,7 @@ void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b)
 	cs_buf_var(b, s->id);
 	time_pack(b, s->changed);
 	cs_buf_var(b, s->points);
+	cs_buf_var(b, s->latest);
 }
 
 int cs_series_record_unpack(const void *data, size_t len, struct cs_series_record *out)
@@ -307,6 +308,7 @@ int cs_series_record_unpack(const void *data, size_t len, struct cs_series_recor
 	s.id = (uint32_t)cs_cur_max(&c, UINT32_MAX);
 	s.changed = time_unpack(&c);
 	s.points = cs_cur_var(&c);
+	s.latest = cs_cur_var(&c);
 	if (version != 1 || !cs_cur_done(&c))
 		return CS_E_CORRUPT;
 	*out = s;

@@ -89,6 +89,7 @@ struct cs_series_record {
 	uint32_t id;
 	struct cs_time changed;
 	uint64_t points;
+	uint64_t latest; /* seq of the point received last, 0: none */
 };
 void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b);
 int cs_series_record_unpack(const void *data, size_t len, struct cs_series_record *out) CS_MUST_CHECK;

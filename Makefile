@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+#
+# One makefile for everything. A directory is discovered, not listed: a new
+# store/x.c is in the library, a new tests/unit/t_x.c is a test, and so on.
+# Objects live in build/<flavour>/, so that flavours and compilers never mix.
+#
+#   make            build build/chunkstore and build/chunkfs
+#   make test       install what is missing, build, run every test
+#   make demo       the same, then show the main job on a tree of this machine
+#   make check      the quick tests (no mounts); also: test-long asan tsan lint
+#   make install    to $(DESTDIR)$(PREFIX)
+#
+# Settings: CC=clang  DEVELOPER=1 (warnings are errors)  T='tests/cli/gc.t …' (only these tests)
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+FLAVOUR ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+INSTALL ?= install
+
+B := build/$(FLAVOUR)$(if $(filter gcc,$(CC)),,-$(notdir $(firstword $(CC))))
+
+# --------------------------------------------------------------- flags
+
+WARN := -Wall -Wextra -Wshadow -Wundef -Wpointer-arith -Wwrite-strings -Wstrict-prototypes \
+	-Wold-style-definition -Wmissing-prototypes -Wformat=2 -Wvla -Wswitch -fno-common \
+	$(if $(DEVELOPER),-Werror)
+CPPFLAGS_ALL := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I.
+CFLAGS ?= -O2 -g
+CFLAGS_ALL := -std=gnu11 $(CFLAGS) -fPIE -fvisibility=hidden -pthread $(WARN)
+LDFLAGS_ALL := -pie -pthread -Wl,--as-needed $(LDFLAGS)
+
+ifeq ($(FLAVOUR),asan)
+CFLAGS_ALL += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS_ALL += -fsanitize=address,undefined
+else ifeq ($(FLAVOUR),tsan)
+CFLAGS_ALL += -fsanitize=thread
+LDFLAGS_ALL += -fsanitize=thread
+else ifeq ($(FLAVOUR),release)
+CPPFLAGS_ALL += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+CFLAGS_ALL += -fstack-protector-strong
+LDFLAGS_ALL += -Wl,-z,relro,-z,now
+else
+$(error FLAVOUR is release, asan or tsan, not '$(FLAVOUR)')
+endif
+
+# pkg-config is asked when a recipe first needs the answer, not before: on a
+# bare machine `make test` has yet to install it.
+PKGS := fuse3 libzstd libxxhash lmdb jansson
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+STORE_LIBS = $(eval STORE_LIBS := $$(shell pkg-config --libs libzstd libxxhash lmdb))$(STORE_LIBS)
+FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3))$(FUSE_LIBS)
+JSON_LIBS = $(eval JSON_LIBS := $$(shell pkg-config --libs jansson))$(JSON_LIBS)
+TEST_LIBS = $(eval TEST_LIBS := $$(shell pkg-config --libs cmocka))$(TEST_LIBS)
+
+COMPILE = $(CC) $(CPPFLAGS_ALL) $(CPPFLAGS) $(CFLAGS_ALL) $(PKG_CFLAGS)
+LINK = $(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+
+# --------------------------------------------------------------- sources
+
+STORE_SRC := $(sort $(wildcard store/*.c))
+FS_SRC := $(sort $(wildcard fs/*.c))
+TOOLS_SRC := $(sort $(wildcard tools/*.c))
+UNIT_SRC := $(sort $(wildcard tests/unit/t_*.c))
+UNIT_HELP_SRC := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
+GEN_SRC := $(sort $(wildcard tests/gen/*.c))
+MAN := $(sort $(wildcard man/*.[1-9]))
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+LIB := $(B)/libchunkstore.a
+PROGRAMS := $(B)/chunkstore $(B)/chunkfs
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
+GEN := $(patsubst tests/gen/%.c,$(B)/tests/gen/%,$(GEN_SRC))
+# What a unit test may use of the programs: all but their main().
+FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
+TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
+
+.PHONY: all programs tests-built check test test-long test-run asan tsan lint demo bench install deps clean FORCE
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+all: programs
+ifneq ($(filter build/release%,$(B)),)
+	@ln -sfn $(notdir $(B))/chunkstore build/chunkstore
+	@ln -sfn $(notdir $(B))/chunkfs build/chunkfs
+endif
+
+programs: $(PROGRAMS)
+
+# --------------------------------------------------------------- build
+
+# Changes when the compiler, a flag or the set of sources does.
+$(B)/settings: FORCE
+	@mkdir -p $(@D)
+	@pkg-config --exists $(PKGS) || \
+		{ echo "libraries are missing; 'make deps' installs them: $(PKGS)" >&2; exit 1; }
+	@echo '$(COMPILE) $(LDFLAGS_ALL) $(STORE_SRC) $(FS_SRC) $(TOOLS_SRC)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(B)/%.o: %.c $(B)/settings
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(LIB): $(call obj,$(STORE_SRC)) $(B)/settings
+	rm -f $@
+	ar rcs $@ $(filter %.o,$^)
+
+$(B)/chunkfs: $(call obj,$(FS_SRC)) $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS)
+
+$(B)/chunkstore: $(call obj,$(TOOLS_SRC)) $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS) $(JSON_LIBS)
+
+$(B)/tests/parts.a: $(FS_PARTS) $(TOOLS_PARTS) $(call obj,$(UNIT_HELP_SRC)) $(B)/settings
+	@mkdir -p $(@D)
+	rm -f $@
+	ar rcs $@ $(filter %.o,$^)
+
+$(UNIT): %: %.o $(B)/tests/parts.a $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS) $(TEST_LIBS)
+
+$(GEN): %: %.o
+	$(LINK) -o $@ $<
+
+tests-built: all $(UNIT) $(GEN)
+
+-include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC))
+
+# --------------------------------------------------------------- tests
+
+# For the targets that prepare the machine first and then build: all
+# processors, unless the caller said how many.
+SUBMAKE = +$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+DEPS := tests/lib/deps.sh
+
+CHECKS := $(UNIT) $(sort $(wildcard tests/cli/*.t))
+MOUNTS := $(sort $(wildcard tests/mount/*.t))
+LINTS := tests/lint/lint.t
+
+deps:
+	$(DEPS) build test
+
+check:
+	$(DEPS) build test
+	$(SUBMAKE) test-run CS_TEST_QUICK=1 T='$(or $(T),$(CHECKS))'
+
+test:
+	$(DEPS) build test
+	$(SUBMAKE) test-run
+
+test-long:
+	$(DEPS) build test
+	$(SUBMAKE) test-run CS_TEST_LONG=1
+
+asan tsan:
+	$(DEPS) build test
+	$(SUBMAKE) test-run FLAVOUR=$@
+
+test-run: tests-built
+	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' CS_TEST_LONG=$(CS_TEST_LONG) CS_TEST_QUICK=$(CS_TEST_QUICK) \
+		tests/lib/run-tests $(or $(T),$(CHECKS) $(MOUNTS) $(LINTS))
+
+lint:
+	$(DEPS) build test
+	CC='$(CC)' tests/lib/run-tests $(LINTS)
+
+demo:
+	$(DEPS) build
+	$(SUBMAKE) all
+	@BUILD=$(abspath $(B)) tests/demo/run
+
+bench: all
+	@test -x tests/perf/run || { echo "tests/perf/run is not there" >&2; exit 1; }
+	BUILD=$(abspath $(B)) tests/perf/run
+
+# --------------------------------------------------------------- install
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(BINDIR)
+	$(INSTALL) -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
+	@set -e; for m in $(MAN); do \
+		d=$(DESTDIR)$(MANDIR)/man$${m##*.}; \
+		$(INSTALL) -d $$d; $(INSTALL) -m 644 $$m $$d; \
+	done
+
+clean:
+	rm -rf build

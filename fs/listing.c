@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * listing.c - the names of one virtual directory, as rows of memory.
+ *
+ * A directory may be read in many pieces while points come and go, so a
+ * position in it (the cookie, what telldir shows) must not be a count. It is
+ * derived from what the name stands for - a series' id, a point's seq - and
+ * rows ascend by it: reading goes on behind the last cookie, and shows every
+ * name that was there all the time exactly once.
+ */
+#include "listing.h"
+
+#include "inode.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COOKIE_FIRST 16 /* below: the fixed names of a directory */
+
+/* ------------------------------------------------------------------ names */
+
+bool cs_listing_tag_name(const char *tag, char out[CS_LISTING_NAME_MAX + 1])
+{
+	bool dots = strcmp(tag, ".") == 0 || strcmp(tag, "..") == 0;
+	size_t n = 0;
+
+	for (; *tag; tag++) {
+		bool escape = *tag == '/' || *tag == '\\' || dots;
+		if (n + (escape ? 4 : 1) > CS_LISTING_NAME_MAX)
+			return false;
+		if (escape)
+			n += (size_t)sprintf(out + n, "\\x%02x", (unsigned char)*tag);
+		else
+			out[n++] = *tag;
+	}
+	out[n] = '\0';
+	return n > 0;
+}
+
+void cs_listing_link_name(const struct cs_point *p, char out[CS_LISTING_LINK_MAX + 1])
+{
+	snprintf(out, CS_LISTING_LINK_MAX + 1, "%s@%s", p->series, p->name);
+}
+
+/* ------------------------------------------------------------------- rows */
+
+static int grow(void *array, size_t *cap, size_t need, size_t item)
+{
+	void *old;
+
+	if (need <= *cap)
+		return 0;
+	size_t n = *cap ? 2 * *cap : 64;
+	while (n < need)
+		n *= 2;
+	memcpy(&old, array, sizeof(old));
+	void *p = reallocarray(old, n, item);
+	if (!p)
+		return CS_E_NOMEM;
+	memcpy(array, &p, sizeof(p));
+	*cap = n;
+	return 0;
+}
+
+static int add(struct cs_listing *l, uint64_t cookie, const char *name, uint64_t ino, uint32_t type)
+{
+	size_t len = strlen(name) + 1;
+
+	if (grow(&l->rows, &l->rows_cap, l->count + 1, sizeof(*l->rows)) < 0 ||
+	    grow(&l->text, &l->text_cap, l->text_len + len, 1) < 0)
+		return CS_E_NOMEM;
+	memcpy(l->text + l->text_len, name, len);
+	l->rows[l->count++] = (struct cs_listing_row){ cookie, ino, type, l->text_len };
+	l->text_len += len;
+	return 0;
+}
+
+const struct cs_listing_row *cs_listing_find(const struct cs_listing *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (strcmp(l->text + l->rows[i].name, name) == 0)
+			return &l->rows[i];
+	return NULL;
+}
+
+static int by_cookie(const void *a, const void *b)
+{
+	const struct cs_listing_row *x = a, *y = b;
+
+	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
+}
+
+void cs_listing_free(struct cs_listing *l)
+{
+	if (!l)
+		return;
+	free(l->rows);
+	free(l->text);
+	free(l);
+}
+
+/* ------------------------------------------------------- what is listed */
+
+/* A point that an inode number cannot hold is left out (inode.c). */
+static bool numbered(const struct cs_point *p)
+{
+	return p->seq <= CS_INODE_SEQ_MAX;
+}
+
+static int add_series(void *arg, const struct cs_series *s)
+{
+	/* A series without points is not shown: an empty directory looks like an empty backup. */
+	if (s->points == 0)
+		return 0;
+	return add(arg, COOKIE_FIRST + s->id, s->name, cs_inode_virtual(CS_KIND_SERIES, s->id),
+		   S_IFDIR);
+}
+
+static int add_point(void *arg, const struct cs_point *p)
+{
+	if (!numbered(p))
+		return 0;
+	return add(arg, COOKIE_FIRST + p->seq, p->name, cs_inode_point(p->seq, 0), S_IFDIR);
+}
+
+static int add_id(void *arg, const struct cs_point *p)
+{
+	if (!numbered(p))
+		return 0;
+	return add(arg, COOKIE_FIRST + p->seq, p->id,
+		   cs_inode_virtual(CS_KIND_ID_LINK, (uint32_t)p->seq), S_IFLNK);
+}
+
+struct filter {
+	struct cs_listing *l;
+	int level;       /* by-consistency/LEVEL */
+	const char *tag; /* by-tag/TAG */
+};
+
+static int add_level(void *arg, const struct cs_point *p)
+{
+	const struct filter *f = arg;
+	char name[CS_LISTING_LINK_MAX + 1];
+
+	if (!numbered(p) || p->consistency != f->level)
+		return 0;
+	cs_listing_link_name(p, name);
+	return add(f->l, COOKIE_FIRST + p->seq, name,
+		   cs_inode_virtual(CS_KIND_LEVEL_LINK, (uint32_t)p->seq), S_IFLNK);
+}
+
+static int add_tagged(void *arg, const struct cs_point *p)
+{
+	const struct filter *f = arg;
+	char name[CS_LISTING_LINK_MAX + 1];
+
+	for (unsigned i = 0; numbered(p) && i < p->ntags; i++) {
+		if (strcmp(p->tags[i], f->tag) != 0)
+			continue;
+		uint32_t id = (uint32_t)p->seq << CS_INODE_TAG_BITS | i;
+		cs_listing_link_name(p, name);
+		return add(f->l, COOKIE_FIRST + p->seq, name,
+			   cs_inode_virtual(CS_KIND_TAG_LINK, id), S_IFLNK);
+	}
+	return 0;
+}
+
+/* A tag's directory is numbered after its oldest bearer, so that new points do not move it. */
+static int add_tags(void *arg, const struct cs_point *p)
+{
+	struct cs_listing *l = arg;
+	char name[CS_LISTING_NAME_MAX + 1];
+
+	for (unsigned i = 0; numbered(p) && i < p->ntags; i++) {
+		if (!cs_listing_tag_name(p->tags[i], name))
+			continue;
+		uint32_t id = (uint32_t)p->seq << CS_INODE_TAG_BITS | i;
+		uint64_t ino = cs_inode_virtual(CS_KIND_TAG, id);
+		const struct cs_listing_row *old = cs_listing_find(l, name);
+		if (!old) {
+			int r = add(l, COOKIE_FIRST + id, name, ino, S_IFDIR);
+			if (r < 0)
+				return r;
+		} else if (old->ino > ino) {
+			struct cs_listing_row *row = &l->rows[old - l->rows];
+			row->ino = ino;
+			row->cookie = COOKIE_FIRST + id;
+		}
+	}
+	return 0;
+}
+
+static int list_root(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
+{
+	static const struct {
+		const char *name;
+		int kind;
+	} fixed[] = {
+		{ "by-consistency", CS_KIND_BY_LEVEL },
+		{ "by-id", CS_KIND_BY_ID },
+		{ "by-tag", CS_KIND_BY_TAG },
+	};
+
+	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
+		int r = add(l, 1 + i, fixed[i].name, cs_inode_virtual(fixed[i].kind, 0), S_IFDIR);
+		if (r < 0)
+			return r;
+	}
+	return cs_series_list(store, add_series, l, err);
+}
+
+static int list_series(struct cs_store *store, uint32_t id, struct cs_listing *l,
+		       struct cs_error *err)
+{
+	struct cs_series s;
+	struct cs_point newest;
+	int r = cs_series_get(store, NULL, id, &s, err);
+
+	if (r < 0)
+		return r;
+	r = cs_point_by_name(store, s.name, "latest", &newest, err);
+	if (r == CS_E_NOTFOUND)
+		return 0;
+	if (r < 0)
+		return r;
+	if (numbered(&newest)) {
+		r = add(l, 1, "latest", cs_inode_virtual(CS_KIND_LATEST, (uint32_t)newest.seq),
+			S_IFLNK);
+		if (r < 0)
+			return r;
+	}
+	return cs_points_list(store, s.name, NULL, add_point, l, err);
+}
+
+static int list_levels(struct cs_listing *l)
+{
+	for (int i = CS_CONSISTENCY_UNKNOWN; i <= CS_CONSISTENCY_APP; i++) {
+		int r = add(l, COOKIE_FIRST + (unsigned)i, cs_consistency_name(i),
+			    cs_inode_virtual(CS_KIND_LEVEL, (uint32_t)i), S_IFDIR);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int list_tag(struct cs_store *store, uint32_t id, struct cs_listing *l, struct cs_error *err)
+{
+	struct cs_point p;
+	struct filter f = { .l = l };
+	int r = cs_point_by_seq(store, id >> CS_INODE_TAG_BITS, &p, err);
+
+	if (r < 0)
+		return r;
+	unsigned i = id & ((1u << CS_INODE_TAG_BITS) - 1);
+	if (i >= p.ntags)
+		return cs_fail(err, CS_E_NOTFOUND, "no such tag");
+	f.tag = p.tags[i];
+	return cs_points_list(store, NULL, NULL, add_tagged, &f, err);
+}
+
+static int list(struct cs_store *store, uint64_t dir, struct cs_listing *l, struct cs_error *err)
+{
+	struct cs_inode i = cs_inode_decode(dir);
+	struct filter f = { .l = l, .level = (int)i.id };
+
+	switch (i.kind) {
+	case CS_KIND_ROOT:
+		return list_root(store, l, err);
+	case CS_KIND_SERIES:
+		return list_series(store, i.id, l, err);
+	case CS_KIND_BY_ID:
+		return cs_points_list(store, NULL, NULL, add_id, l, err);
+	case CS_KIND_BY_TAG:
+		return cs_points_list(store, NULL, NULL, add_tags, l, err);
+	case CS_KIND_BY_LEVEL:
+		return list_levels(l);
+	case CS_KIND_TAG:
+		return list_tag(store, i.id, l, err);
+	case CS_KIND_LEVEL:
+		return cs_points_list(store, NULL, NULL, add_level, &f, err);
+	default:
+		return cs_fail(err, CS_E_NOTDIR, "not a directory");
+	}
+}
+
+int cs_listing_build(struct cs_store *store, uint64_t dir, struct cs_listing **out,
+		     struct cs_error *err)
+{
+	struct cs_listing *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return cs_fail(err, CS_E_NOMEM, "listing a directory");
+	l->dir = dir;
+	l->refs = 1;
+	/* Before the rows: if a point comes meanwhile, the listing counts as the older one. */
+	int r = cs_store_generation(store, &l->generation, err);
+	if (r == 0)
+		r = list(store, dir, l, err);
+	if (r < 0) {
+		if (r == CS_E_NOMEM)
+			cs_fail(err, CS_E_NOMEM, "listing a directory");
+		cs_listing_free(l);
+		return r;
+	}
+	if (l->count > 1)
+		qsort(l->rows, l->count, sizeof(*l->rows), by_cookie);
+	*out = l;
+	return 0;
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mount.c - one mount, from start to end.
+ *
+ * Threads: the main thread runs libfuse's loop, whose workers serve requests.
+ * The control thread makes the mount known once it answers, and afterwards
+ * waits for signals. The helpers (watch.c, push.c) talk to the kernel of their
+ * own accord, and may have to wait there for a request that a worker answers.
+ *
+ * That gives the order of the end. On a signal the helpers are stopped first,
+ * while the workers still answer, then the loop, then the file system is
+ * unmounted (lazily, if it is busy). When somebody else unmounts, the loop ends by
+ * itself; there is no connection left that a helper could wait on. Only when
+ * the helpers are gone is the device closed, since its number might then come
+ * to mean another file.
+ *
+ * A killed daemon leaves ENOTCONN behind, on purpose: libfuse's auto_unmount
+ * would turn the mount into an empty directory, which looks like an empty
+ * backup to whoever copies it.
+ */
+#define FUSE_USE_VERSION 314
+#include "mount.h"
+
+#include "daemon.h"
+#include "ops.h"
+#include "push.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define READAHEAD_KIB (CS_OPS_IO_MAX / 1024)
+#define WAKE_SIGNAL SIGUSR2 /* gets the main thread out of the loop's wait */
+
+struct mount {
+	const struct cs_mount_opts *opts;
+	char *store_path, *mountpoint; /* absolute */
+	struct cs_log log;
+	struct cs_daemon daemon;
+	struct cs_store *store;
+	struct cs_view *view;
+	struct cs_watch *watch;
+	struct cs_push *push;
+	struct cs_ops ops;
+	struct fuse_session *session;
+	bool mounted;
+	pthread_t main, control;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* guarded by lock */
+	bool ready;      /* the mount answered and was made known */
+	struct statx root; /* what it answered, once ready */
+	bool helping;    /* the helpers run */
+	bool ending;     /* the helpers must not be started any more */
+	bool loop_ended;
+};
+
+/* ---------------------------------------------------- what libfuse has to say */
+
+/* libfuse's log has no argument, so this one variable is the file's. */
+static struct {
+	bool debug;
+	char last[256];
+} said;
+
+static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	if (said.debug) {
+		vfprintf(stderr, fmt, ap);
+	} else if (level <= FUSE_LOG_WARNING) {
+		vsnprintf(said.last, sizeof(said.last), fmt, ap);
+		said.last[strcspn(said.last, "\n")] = '\0';
+	}
+}
+
+/* ------------------------------------------------- what the helpers ask of FUSE */
+
+static void drop_name(void *arg, uint64_t parent, const char *name)
+{
+	struct mount *m = arg;
+
+	fuse_lowlevel_notify_inval_entry(m->session, parent, name, strlen(name));
+}
+
+static void drop_dir(void *arg, uint64_t ino)
+{
+	struct mount *m = arg;
+
+	fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
+}
+
+static int store_file(void *arg, uint64_t ino, const void *p, size_t len)
+{
+	struct mount *m = arg;
+	struct fuse_bufvec bufs = FUSE_BUFVEC_INIT(len);
+
+	memcpy(&bufs.buf[0].mem, &p, sizeof(p)); /* libfuse only reads it */
+	return fuse_lowlevel_notify_store(m->session, ino, 0, &bufs, 0);
+}
+
+static void log_line(void *arg, const char *line)
+{
+	cs_log_line(arg, "%s", line);
+}
+
+/* ---------------------------------------------------------------- the helpers */
+
+static void start_helpers(struct mount *m)
+{
+	struct cs_error err;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->ending) {
+		if (cs_watch_start(m->watch, &err) < 0 || cs_push_start(m->push, &err) < 0)
+			cs_log_line(&m->log, "%s", err.text);
+		m->helping = true;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void stop_helpers(struct mount *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->ending = true;
+	if (m->helping) {
+		cs_push_stop(m->push);
+		cs_watch_stop(m->watch);
+	}
+	m->helping = false;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* ----------------------------------------------------------- the control thread */
+
+/*
+ * Let the kernel read further ahead than the 128 KiB it begins with. Needs
+ * root; without it large files are read a little slower.
+ */
+static void raise_readahead(const struct statx *st)
+{
+	char path[96], text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", READAHEAD_KIB);
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st->stx_dev_major,
+		 st->stx_dev_minor);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, text, (size_t)len) < 0)
+		errno = 0; /* a wish, not a need */
+	close(fd);
+}
+
+/* Ask the mount something, so that "ready" is seen and not hoped for; then say so. */
+static bool make_known(struct mount *m)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, m->mountpoint, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
+		return false;
+	raise_readahead(&st);
+	start_helpers(m);
+	bool background = m->daemon.report >= 0;
+	if (!cs_daemon_ready(&m->daemon))
+		return false;
+	if (background)
+		cs_log_to_syslog(&m->log);
+	pthread_mutex_lock(&m->lock);
+	m->root = st;
+	m->ready = true;
+	pthread_mutex_unlock(&m->lock);
+	return true;
+}
+
+/* End the loop. It may be about to wait just when we wake it, so wake it until it has ended. */
+static void end_loop(struct mount *m)
+{
+	stop_helpers(m);
+	fuse_session_exit(m->session);
+	pthread_mutex_lock(&m->lock);
+	while (!m->loop_ended) {
+		struct timespec t;
+		pthread_kill(m->main, WAKE_SIGNAL);
+		clock_gettime(CLOCK_REALTIME, &t);
+		t.tv_nsec += 20 * 1000 * 1000;
+		if (t.tv_nsec >= 1000 * 1000 * 1000) {
+			t.tv_sec++;
+			t.tv_nsec -= 1000 * 1000 * 1000;
+		}
+		pthread_cond_timedwait(&m->changed, &m->lock, &t);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void end_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+static void *controlling(void *arg)
+{
+	struct mount *m = arg;
+	sigset_t set;
+	int sig;
+
+	end_signals(&set);
+	if (make_known(m))
+		while (sigwait(&set, &sig) != 0)
+			;
+	end_loop(m);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------- the session */
+
+static void woken(int sig)
+{
+	(void)sig;
+}
+
+/* All threads inherit this: the signals that end us are for the control thread alone. */
+static void set_signals(void)
+{
+	struct sigaction wake = { .sa_handler = woken }; /* no SA_RESTART */
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	sigset_t set;
+
+	sigaction(WAKE_SIGNAL, &wake, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	end_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Everything below the kernel. */
+static int open_store(struct mount *m)
+{
+	const struct cs_open_opts open = {
+		.flags = CS_OPEN_READ,
+		.cache_bytes = m->opts->cache_bytes,
+		.use = CS_USE_DATA,
+	};
+	const struct cs_view_opts view = {
+		.point = m->opts->point,
+		.map_owner = m->opts->map_owner,
+		.uid = m->opts->uid,
+		.gid = m->opts->gid,
+		.log = log_line,
+		.log_arg = &m->log,
+	};
+	const struct cs_view_drop drop = { drop_name, drop_dir, m };
+	const struct cs_push_kernel kernel = { store_file, m };
+	struct cs_error err;
+
+	int r = cs_store_open(m->store_path, &open, &m->store, &err);
+	if (r == 0)
+		r = cs_view_open(m->store, &view, &m->view, &err);
+	if (r == 0)
+		r = cs_watch_new(m->store, m->view, &drop, &m->log, &m->watch, &err);
+	if (r == 0 && !m->opts->no_push)
+		r = cs_push_new(m->view, &kernel, &m->push, &err);
+	if (r < 0) {
+		cs_log_line(&m->log, "%s", err.text);
+		return cs_code_status(r);
+	}
+	m->ops.view = m->view;
+	m->ops.push = m->push;
+	return 0;
+}
+
+/* The options for mount(2) and libfuse, as one -o argument. */
+static char *session_options(const struct mount *m)
+{
+	char *all = NULL, fsname[4096 + 8];
+
+	snprintf(fsname, sizeof(fsname), "fsname=%s", m->store_path);
+	if (fuse_opt_add_opt_escaped(&all, fsname) == 0 &&
+	    fuse_opt_add_opt(&all, "subtype=chunkfs,ro,nosuid,nodev,default_permissions") == 0 &&
+	    (!*m->opts->fuse_options || fuse_opt_add_opt(&all, m->opts->fuse_options) == 0)) {
+		char max_read[32];
+		snprintf(max_read, sizeof(max_read), "max_read=%d", CS_OPS_IO_MAX);
+		if (fuse_opt_add_opt(&all, max_read) == 0)
+			return all;
+	}
+	free(all);
+	return NULL;
+}
+
+static int mount_session(struct mount *m)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	size_t ops_size;
+	const struct fuse_lowlevel_ops *ops = cs_ops_table(&ops_size);
+	char *options = session_options(m);
+
+	said.debug = m->opts->debug;
+	fuse_set_log_func(fuse_says);
+	if (options && fuse_opt_add_arg(&args, "chunkfs") == 0 &&
+	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, options) == 0 &&
+	    (!m->opts->debug || fuse_opt_add_arg(&args, "-d") == 0))
+		m->session = fuse_session_new(&args, ops, ops_size, &m->ops);
+	free(options);
+	fuse_opt_free_args(&args);
+	if (m->session && fuse_session_mount(m->session, m->mountpoint) == 0) {
+		m->mounted = true;
+		return 0;
+	}
+	cs_log_line(&m->log, "cannot mount on %s%s%s", m->mountpoint, said.last[0] ? ": " : "",
+		    strncmp(said.last, "fuse: ", 6) == 0 ? said.last + 6 : said.last);
+	return 1;
+}
+
+static int loop(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned threads = cpus < 2 ? 4 : cpus > 8 ? 16 : 2 * (unsigned)cpus;
+
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, threads);
+	int r = fuse_session_loop_mt(m->session, config);
+	fuse_loop_cfg_destroy(config);
+	return r;
+}
+
+/*
+ * After a lazy unmount, something else may be mounted there by now, and
+ * libfuse would unmount that. Asks the kernel only: nobody serves any more.
+ */
+static bool is_still_there(struct mount *m)
+{
+	struct statx st;
+
+	pthread_mutex_lock(&m->lock);
+	bool ready = m->ready;
+	pthread_mutex_unlock(&m->lock);
+	if (!ready)
+		return true;
+	return statx(AT_FDCWD, m->mountpoint, AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	       st.stx_dev_major == m->root.stx_dev_major &&
+	       st.stx_dev_minor == m->root.stx_dev_minor;
+}
+
+/* Serve until the end. Returns the exit status. */
+static int serve(struct mount *m)
+{
+	int e = pthread_create(&m->control, NULL, controlling, m);
+
+	if (e) {
+		cs_log_line(&m->log, "cannot start a thread: %s", strerror(e));
+		return 1;
+	}
+	int r = loop(m);
+	stop_helpers(m);
+	if (is_still_there(m))
+		fuse_session_unmount(m->session);
+	m->mounted = false;
+	pthread_mutex_lock(&m->lock);
+	m->loop_ended = true;
+	bool ready = m->ready;
+	pthread_cond_signal(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	pthread_kill(m->control, SIGTERM);
+	pthread_join(m->control, NULL);
+	if (!ready || r < 0) {
+		cs_log_line(&m->log, "the mount on %s failed%s%s", m->mountpoint,
+			    said.last[0] ? ": " : "", said.last);
+		return 1;
+	}
+	return 0;
+}
+
+static int run(struct mount *m)
+{
+	set_signals();
+	int status = open_store(m);
+
+	if (status == 0)
+		status = mount_session(m);
+	if (status == 0)
+		status = serve(m);
+	if (m->mounted)
+		fuse_session_unmount(m->session);
+	if (m->session)
+		fuse_session_destroy(m->session);
+	cs_push_free(m->push);
+	cs_watch_free(m->watch);
+	cs_view_close(m->view);
+	cs_store_close(m->store);
+	return status;
+}
+
+/* ------------------------------------------------------------------------ paths */
+
+/* True when path is dir or lies below it. Both are absolute and resolved. */
+static bool is_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	if (n == 1)
+		return true;
+	return strncmp(path, dir, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+static int resolve(struct mount *m)
+{
+	struct statx st;
+
+	m->store_path = realpath(m->opts->store, NULL);
+	if (!m->store_path) {
+		cs_log_line(&m->log, "store %s: %s", m->opts->store, strerror(errno));
+		return 1;
+	}
+	m->mountpoint = realpath(m->opts->mountpoint, NULL);
+	/* Not stat(2): of a dead mount the kernel may still know the attributes. */
+	if (!m->mountpoint ||
+	    statx(AT_FDCWD, m->mountpoint, AT_STATX_FORCE_SYNC, STATX_TYPE, &st) < 0) {
+		cs_log_line(&m->log, "mount point %s: %s%s", m->opts->mountpoint, strerror(errno),
+			    errno == ENOTCONN ? " (a dead mount; umount it first)" : "");
+		return 1;
+	}
+	if (!S_ISDIR(st.stx_mode)) {
+		cs_log_line(&m->log, "mount point %s: %s", m->opts->mountpoint, strerror(ENOTDIR));
+		return 1;
+	}
+	if (is_below(m->mountpoint, m->store_path)) {
+		cs_log_line(&m->log, "mount point %s lies in the store", m->opts->mountpoint);
+		return 1;
+	}
+	if (is_below(m->store_path, m->mountpoint)) {
+		cs_log_line(&m->log, "mount point %s would hide the store", m->opts->mountpoint);
+		return 1;
+	}
+	return 0;
+}
+
+int cs_mount_run(const struct cs_mount_opts *opts)
+{
+	struct mount m = { .opts = opts, .daemon.report = -1, .main = pthread_self() };
+
+	cs_log_init(&m.log);
+	pthread_mutex_init(&m.lock, NULL);
+	pthread_cond_init(&m.changed, NULL);
+	int status = resolve(&m);
+	if (status == 0 && !opts->foreground)
+		status = cs_daemon_fork(&m.daemon);
+	else if (status == 0)
+		status = -1;
+	if (status < 0) {
+		m.main = pthread_self();
+		status = run(&m);
+	}
+	free(m.store_path);
+	free(m.mountpoint);
+	return status;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* mount.h - one mount, from start to end. See mount.c. */
+#ifndef CS_MOUNT_H
+#define CS_MOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct cs_mount_opts {
+	const char *store, *mountpoint; /* as given; may be relative */
+	const char *point;              /* SERIES/NAME: mount that point alone; NULL: all */
+	const char *fuse_options; /* for mount(2) and libfuse, separated by commas; may be "" */
+	size_t cache_bytes;             /* 0: the library's default */
+	bool foreground;
+	bool debug; /* print each request */
+	bool no_push;
+	bool map_owner;
+	uid_t uid; /* with map_owner */
+	gid_t gid;
+};
+
+/*
+ * Mount, and serve until unmounted or told to stop by SIGTERM, SIGINT or
+ * SIGHUP. Returns the exit status, in the background's starter as soon as the
+ * mount answers. Errors are printed.
+ */
+int cs_mount_run(const struct cs_mount_opts *opts);
+
+#endif

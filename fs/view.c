@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view.c - the file system as plain functions.
+ *
+ * Two worlds meet here. Inside a point nothing ever changes: each question is
+ * answered from the point's tree, and every answer, "no such file" included,
+ * may be kept for ever. Above the points (virtual.c) everything may change
+ * with the next commit: the answers may be kept as well, but each name is
+ * noted first (handed.c), so that cs_view_refresh can take it back.
+ *
+ * This is also where codes become errnos, once, in cs_view_failed(): a damaged
+ * store is EIO and never ENOENT. A point that is gone answers ESTALE to what
+ * is still known of it by number, and ENOENT to its name.
+ *
+ * Taking back has a race: a request read the store before a commit, and its
+ * answer reaches the kernel after the name was taken back. So requests above
+ * the points hold `shown` for reading from their first look at the store until
+ * their reply is written, and a refresh passes through it for writing first.
+ * What the kernel does with a reply after that is ordered by the directory's
+ * own lock there: it holds it over a lookup or a listing, and dropping a name
+ * waits for it.
+ */
+#include "view_impl.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define TREES_OPEN 128 /* some 12 KiB each */
+/* What stdio and readdir(3) take as the size of their buffers: fewer, larger requests. */
+#define BLKSIZE 131072
+#define OFFSET_FIRST 2 /* offsets 1 and 2 stand behind "." and ".." */
+
+/* ---------------------------------------------------------------- errors */
+
+/* "web01/2026-11-22T06-39-05Z:etc/passwd: what was wrong", in printable characters. */
+static void log_failure(struct cs_view *v, uint64_t ino, const struct cs_error *err)
+{
+	struct cs_inode i = cs_inode_decode(ino);
+	char path[4096] = "", shown[2048] = "", line[4096];
+	struct cs_tree *tree = NULL;
+	uint64_t parent;
+
+	if (!v->opts.log)
+		return;
+	if (i.seq == 0 || cs_trees_get(v->trees, i.seq, &tree, NULL) < 0) {
+		snprintf(line, sizeof(line), "%s", err->text);
+	} else {
+		const struct cs_point *p = cs_tree_point(tree);
+		if (cs_locate(tree, i.pos, &parent, path, sizeof(path), NULL) < 0)
+			snprintf(path, sizeof(path), "(entry %llu)", (unsigned long long)i.pos);
+		cs_text_escape(path, strlen(path), false, shown, sizeof(shown));
+		snprintf(line, sizeof(line), "%s/%s:%s: %s", p->series, p->name, shown, err->text);
+	}
+	cs_trees_put(v->trees, tree);
+	v->opts.log(v->opts.log_arg, line);
+}
+
+int cs_view_failed(struct cs_view *v, uint64_t ino, int code, const struct cs_error *err)
+{
+	switch (code) {
+	case CS_E_NOTFOUND:
+	case CS_E_NOTDIR:
+	case CS_E_ISDIR:
+	case CS_E_USAGE:
+	case CS_E_LIMIT:
+		break;
+	default:
+		log_failure(v, ino, err);
+	}
+	return cs_code_errno(code);
+}
+
+int cs_view_result(struct cs_view *v, uint64_t ino, int code, const struct cs_error *err)
+{
+	if (code == CS_E_NOTFOUND)
+		return ESTALE;
+	return code < 0 ? cs_view_failed(v, ino, code, err) : 0;
+}
+
+int cs_view_at(struct cs_view *v, uint64_t ino, struct cs_at *out)
+{
+	struct cs_inode i = cs_inode_decode(ino);
+	struct cs_error err;
+
+	out->seq = i.seq;
+	if (i.seq == 0 || (v->single && i.seq != v->single))
+		return ESTALE;
+	int r = cs_trees_get(v->trees, i.seq, &out->tree, &err);
+	if (r == 0)
+		r = cs_tree_at(out->tree, i.pos, &out->node, &err);
+	return cs_view_result(v, ino, r, &err);
+}
+
+void cs_view_at_release(struct cs_view *v, struct cs_at *a)
+{
+	cs_node_release(&a->node);
+	cs_trees_put(v->trees, a->tree);
+	a->tree = NULL;
+}
+
+/* ------------------------------------------------------------ attributes */
+
+static struct timespec timespec(struct cs_time t)
+{
+	return (struct timespec){ .tv_sec = (time_t)t.sec, .tv_nsec = (long)t.nsec };
+}
+
+static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n, struct stat *st)
+{
+	const struct cs_entry *e = &n->entry;
+	bool dir = S_ISDIR(e->mode);
+
+	memset(st, 0, sizeof(*st));
+	st->st_ino = cs_inode_point(seq, n->pos);
+	st->st_mode = e->mode;
+	st->st_uid = v->opts.map_owner ? v->opts.uid : e->uid;
+	st->st_gid = v->opts.map_owner ? v->opts.gid : e->gid;
+	st->st_nlink = dir ? 2 + (nlink_t)e->subdirs : e->nlink > 0 ? e->nlink : 1;
+	st->st_rdev = makedev(e->rdev_major, e->rdev_minor);
+	/* A directory's size is the number of its entries: it has no bytes of its own. */
+	st->st_size = (off_t)(dir ? e->children_count : e->size);
+	st->st_blksize = BLKSIZE;
+	if (S_ISREG(e->mode))
+		st->st_blocks = (blkcnt_t)((e->data_bytes + CS_VIEW_BLOCK - 1) / CS_VIEW_BLOCK *
+					   (CS_VIEW_BLOCK / 512));
+	st->st_mtim = timespec(e->mtime);
+	st->st_ctim = timespec(e->ctime);
+	st->st_atim = timespec(e->atime);
+}
+
+/*
+ * Attributes and number of a listed child. Another name of a hard link answers
+ * as the first member of its group does.
+ */
+static int child_entry(struct cs_view *v, struct cs_tree *tree, uint64_t seq,
+		       const struct cs_node *n, struct cs_view_entry *out, struct cs_error *err)
+{
+	struct cs_node first = { .held = NULL };
+	uint64_t pos = n->pos;
+
+	if (n->entry.nlink > 1 && !S_ISDIR(n->entry.mode)) {
+		int r = cs_node_identity(tree, n, &pos, err);
+		if (r == 0 && pos != n->pos)
+			r = cs_tree_at(tree, pos, &first, err);
+		if (r == CS_E_NOTFOUND)
+			return cs_fail(err, CS_E_CORRUPT, "a hard link leads nowhere");
+		if (r < 0)
+			return r;
+	}
+	uint64_t ino = cs_inode_point(seq, pos);
+	if (ino == 0) {
+		cs_node_release(&first);
+		return cs_fail(err, CS_E_LIMIT, "too many entries for inode numbers");
+	}
+	fill(v, seq, pos != n->pos ? &first : n, &out->st);
+	out->ino = ino;
+	out->forever = true;
+	cs_node_release(&first);
+	return 0;
+}
+
+int cs_view_getattr(struct cs_view *v, uint64_t ino, struct stat *out)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+
+	ino = cs_view_from_fuse(v, ino);
+	if (cs_view_is_virtual(v, ino)) {
+		int r = cs_virtual_attr(v->virt, ino, out, &err);
+		return cs_view_result(v, ino, r, &err);
+	}
+	int e = cs_view_at(v, ino, &a);
+	if (e == 0)
+		fill(v, a.seq, &a.node, out);
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+/* ---------------------------------------------------------------- parents */
+
+/* The directory that a directory is listed in. */
+static int parent_of(struct cs_view *v, uint64_t ino, struct cs_tree *tree, uint64_t *out,
+		     struct cs_error *err)
+{
+	struct cs_inode i = cs_inode_decode(ino);
+	uint64_t pos;
+	int r;
+
+	if (i.seq > 0 && i.pos == 0 && v->single) {
+		*out = ino;
+		return 0;
+	}
+	if (i.seq == 0 || i.pos == 0)
+		return cs_virtual_parent(v->virt, ino, out, err);
+	*out = cs_parents_of(v->parents, ino);
+	if (*out)
+		return 0;
+	r = cs_locate(tree, i.pos, &pos, NULL, 0, err);
+	if (r < 0)
+		return r;
+	*out = cs_inode_point(i.seq, pos);
+	cs_parents_note(v->parents, ino, *out);
+	return 0;
+}
+
+/* ----------------------------------------------------------------- lookup */
+
+static int lookup_dots(struct cs_view *v, uint64_t ino, bool up, struct cs_view_entry *out)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+	int e = 0;
+
+	if (up) {
+		if (!cs_view_is_virtual(v, ino))
+			e = cs_view_at(v, ino, &a);
+		if (e == 0) {
+			uint64_t parent;
+			int r = parent_of(v, ino, a.tree, &parent, &err);
+			e = cs_view_result(v, ino, r, &err);
+			if (e == 0)
+				ino = parent;
+		}
+		cs_view_at_release(v, &a);
+	}
+	if (e == 0)
+		e = cs_view_getattr(v, ino, &out->st);
+	out->ino = cs_view_to_fuse(v, ino);
+	out->forever = !cs_view_is_virtual(v, ino);
+	return e;
+}
+
+static int lookup_virtual(struct cs_view *v, uint64_t parent, const char *name,
+			  struct cs_view_entry *out)
+{
+	struct cs_error err;
+	int r = cs_virtual_lookup(v->virt, parent, name, &out->ino, &err);
+
+	if (r < 0)
+		return cs_view_failed(v, parent, r, &err);
+	int e = cs_view_getattr(v, out->ino, &out->st);
+	if (e == ESTALE) /* forgotten between the two */
+		return ENOENT;
+	out->forever = e == 0 && cs_handed_add(v->handed, parent, name, out->ino);
+	return e;
+}
+
+static int lookup_point(struct cs_view *v, uint64_t parent, const char *name,
+			struct cs_view_entry *out)
+{
+	struct cs_at dir = { .tree = NULL };
+	struct cs_node child = { .held = NULL };
+	struct cs_error err;
+	int e = cs_view_at(v, parent, &dir);
+
+	if (e)
+		goto out;
+	int r = cs_tree_child(dir.tree, &dir.node, name, strlen(name), &child, &err);
+	if (r == 0)
+		r = child_entry(v, dir.tree, dir.seq, &child, out, &err);
+	if (r == CS_E_NOTFOUND)
+		out->forever = true;
+	if (r < 0)
+		e = cs_view_failed(v, parent, r, &err);
+	else if (S_ISDIR(out->st.st_mode))
+		cs_parents_note(v->parents, out->ino, parent);
+out:
+	cs_node_release(&child);
+	cs_view_at_release(v, &dir);
+	return e;
+}
+
+int cs_view_lookup(struct cs_view *v, uint64_t parent, const char *name, struct cs_view_entry *out)
+{
+	memset(out, 0, sizeof(*out));
+	parent = cs_view_from_fuse(v, parent);
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return lookup_dots(v, parent, name[1] == '.', out);
+	if (strlen(name) > CS_VIEW_NAME_MAX)
+		return ENAMETOOLONG;
+	if (cs_view_is_virtual(v, parent))
+		return lookup_virtual(v, parent, name, out);
+	return lookup_point(v, parent, name, out);
+}
+
+/* ---------------------------------------------------------------- readdir */
+
+struct listing {
+	struct cs_view *v;
+	uint64_t dir;
+	cs_view_dirent_fn *fn;
+	void *arg;
+};
+
+/* Give one name with nothing but its number and type. */
+static bool give_bare(const struct listing *l, const char *name, uint64_t ino, uint32_t type,
+		      uint64_t next)
+{
+	struct cs_view_dirent d = { .name = name, .next = next };
+
+	d.entry.st.st_ino = ino;
+	d.entry.st.st_mode = type;
+	return l->fn(l->arg, &d);
+}
+
+/* Entries of the directory above the points. A point's own attributes are left for its lookup. */
+static bool give_virtual(void *arg, const char *name, uint64_t ino, uint32_t type, uint64_t cookie)
+{
+	const struct listing *l = arg;
+	struct cs_view_dirent d = { .name = name, .next = OFFSET_FIRST + cookie };
+
+	if (!cs_view_is_virtual(l->v, ino) ||
+	    cs_virtual_attr(l->v->virt, ino, &d.entry.st, NULL) < 0)
+		return give_bare(l, name, ino, type, d.next);
+	d.entry.ino = ino;
+	d.entry.forever = cs_handed_add(l->v->handed, l->dir, name, ino);
+	return l->fn(l->arg, &d);
+}
+
+static int list_children(const struct listing *l, const struct cs_at *a, uint64_t first,
+			 struct cs_error *err)
+{
+	char name[CS_VIEW_NAME_MAX + 1];
+	struct cs_dir *d = NULL;
+	const struct cs_node *n;
+	int r = cs_dir_open(a->tree, &a->node, first, &d, err);
+
+	while (r >= 0 && (r = cs_dir_next(d, &n, err)) > 0) {
+		struct cs_view_dirent e = { .name = name, .next = OFFSET_FIRST + ++first };
+		if (n->entry.name_len > CS_VIEW_NAME_MAX) {
+			r = cs_fail(err, CS_E_CORRUPT, "a name is too long");
+			break;
+		}
+		memcpy(name, n->entry.name, n->entry.name_len);
+		name[n->entry.name_len] = '\0';
+		if (child_entry(l->v, a->tree, a->seq, n, &e.entry, NULL) < 0) {
+			/* Its lookup will say what is wrong; the others are well. */
+			memset(&e.entry, 0, sizeof(e.entry));
+			e.entry.st.st_ino = a->seq << CS_INODE_POS_BITS | n->pos;
+			e.entry.st.st_mode = n->entry.mode & S_IFMT;
+		}
+		if (S_ISDIR(n->entry.mode))
+			cs_parents_note(l->v->parents, e.entry.ino, l->dir);
+		if (!l->fn(l->arg, &e))
+			break;
+	}
+	cs_dir_close(d);
+	return r < 0 ? r : 0;
+}
+
+/* "." and ".."; false when fn took no more. */
+static bool list_dots(const struct listing *l, struct cs_tree *tree, uint64_t offset)
+{
+	uint64_t parent = l->dir;
+
+	if (offset < 1 && !give_bare(l, ".", l->dir, S_IFDIR, 1))
+		return false;
+	if (offset >= 2)
+		return true;
+	if (parent_of(l->v, l->dir, tree, &parent, NULL) < 0)
+		parent = l->dir;
+	return give_bare(l, "..", parent, S_IFDIR, 2);
+}
+
+int cs_view_readdir(struct cs_view *v, uint64_t ino, uint64_t offset, cs_view_dirent_fn *fn,
+		    void *arg)
+{
+	struct listing l = { v, cs_view_from_fuse(v, ino), fn, arg };
+	uint64_t after = offset > OFFSET_FIRST ? offset - OFFSET_FIRST : 0;
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+	int e = 0, r = 0;
+
+	if (cs_view_is_virtual(v, l.dir)) {
+		if (list_dots(&l, NULL, offset))
+			r = cs_virtual_list(v->virt, l.dir, after, give_virtual, &l, &err);
+	} else {
+		e = cs_view_at(v, l.dir, &a);
+		if (e == 0 && !S_ISDIR(a.node.entry.mode))
+			e = ENOTDIR;
+		if (e == 0 && list_dots(&l, a.tree, offset))
+			r = list_children(&l, &a, after, &err);
+	}
+	if (e == 0)
+		e = cs_view_result(v, l.dir, r, &err);
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+/* ---------------------------------------------------------------- changes */
+
+void cs_view_begin(struct cs_view *v, uint64_t ino)
+{
+	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
+		pthread_rwlock_rdlock(&v->shown);
+}
+
+void cs_view_end(struct cs_view *v, uint64_t ino)
+{
+	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
+		pthread_rwlock_unlock(&v->shown);
+}
+
+struct refresh {
+	struct cs_view *v;
+	const struct cs_view_drop *drop;
+};
+
+static bool is_dir_kind(uint64_t ino)
+{
+	struct cs_inode i = cs_inode_decode(ino);
+
+	return i.seq == 0 && i.kind <= CS_KIND_LEVEL && i.kind != CS_KIND_LATEST;
+}
+
+static bool still_right(void *arg, const struct cs_handed_name *n)
+{
+	const struct refresh *r = arg;
+	uint64_t now;
+
+	/* The directory's listing and times change with any point in it. */
+	if (is_dir_kind(n->ino))
+		r->drop->dir(r->drop->arg, n->ino);
+	return cs_virtual_lookup(r->v->virt, n->parent, n->name, &now, NULL) == 0 && now == n->ino;
+}
+
+static void gone(void *arg, const struct cs_handed_name *n)
+{
+	const struct refresh *r = arg;
+
+	r->drop->name(r->drop->arg, n->parent, n->name);
+}
+
+void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop)
+{
+	struct refresh r = { v, drop };
+	const struct cs_handed_check check = { still_right, gone, &r };
+
+	if (v->single)
+		return;
+	/* Let the requests that may have seen the old state finish, replies and all. */
+	pthread_rwlock_wrlock(&v->shown);
+	pthread_rwlock_unlock(&v->shown);
+	drop->dir(drop->arg, CS_INODE_ROOT);
+	while (!cs_handed_each(v->handed, &check))
+		usleep(10000); /* out of memory: it must be done, so try until it can */
+}
+
+/* ----------------------------------------------------------- open and close */
+
+static void shown_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+/* Resolve opts.point. The tree is opened now, so that a later forget does not take it away. */
+static int open_single(struct cs_view *v, struct cs_error *err)
+{
+	struct cs_point p;
+	struct cs_tree *tree = NULL;
+	struct cs_node root = { .held = NULL };
+
+	int r = cs_point_find(v->store, v->opts.point, &p, err);
+	if (r < 0)
+		return r;
+	if (p.seq > CS_INODE_SEQ_MAX)
+		return cs_fail(err, CS_E_LIMIT, "%s: too many points for inode numbers",
+			       v->opts.point);
+	r = cs_trees_get(v->trees, p.seq, &tree, err);
+	if (r == 0)
+		r = cs_tree_root(tree, &root, err);
+	if (r == 0) {
+		v->single = p.seq;
+		v->without_xattrs =
+			root.entry.below.xattrs == 0 && !cs_entry_has_xattrs(&root.entry);
+	}
+	cs_node_release(&root);
+	cs_trees_put(v->trees, tree);
+	return r;
+}
+
+int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct cs_view **out,
+		 struct cs_error *err)
+{
+	struct cs_view *v = calloc(1, sizeof(*v));
+	int r = CS_E_NOMEM;
+
+	if (!v)
+		return cs_fail(err, CS_E_NOMEM, "opening the view");
+	v->store = store;
+	v->opts = *opts;
+	shown_init(&v->shown);
+	v->virt = cs_virtual_new(store, opts->map_owner ? opts->uid : geteuid(),
+				 opts->map_owner ? opts->gid : getegid());
+	v->trees = cs_trees_new(store, TREES_OPEN);
+	v->handed = cs_handed_new();
+	v->parents = cs_parents_new();
+	if (!v->virt || !v->trees || !v->handed || !v->parents ||
+	    asprintf(&v->data_path, "%s/data.mdb", cs_store_path(store)) < 0) {
+		v->data_path = NULL;
+		cs_fail(err, CS_E_NOMEM, "opening the view");
+		goto out;
+	}
+	r = opts->point ? open_single(v, err) : 0;
+	if (r == 0)
+		*out = v;
+out:
+	if (r < 0)
+		cs_view_close(v);
+	return r;
+}
+
+void cs_view_close(struct cs_view *v)
+{
+	if (!v)
+		return;
+	cs_parents_free(v->parents);
+	cs_handed_free(v->handed);
+	cs_trees_free(v->trees);
+	cs_virtual_free(v->virt);
+	free(v->data_path);
+	pthread_rwlock_destroy(&v->shown);
+	free(v);
+}
+
+bool cs_view_without_xattrs(const struct cs_view *v)
+{
+	return v->without_xattrs;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view_data.c - the view's answers about what is in a file: content, symlinks,
+ * extended attributes and flags.
+ *
+ * Content is not copied here. It is lent as pieces of the store's cache, with
+ * the tree they belong to, until the reply is written.
+ */
+#include "view_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- content */
+
+int cs_view_readlink(struct cs_view *v, uint64_t ino, char out[CS_VIEW_LINK_MAX])
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+
+	ino = cs_view_from_fuse(v, ino);
+	if (cs_view_is_virtual(v, ino)) {
+		int r = cs_virtual_readlink(v->virt, ino, out, &err);
+		return cs_view_result(v, ino, r, &err);
+	}
+	int e = cs_view_at(v, ino, &a);
+	if (e == 0) {
+		const struct cs_entry *n = &a.node.entry;
+		if (!S_ISLNK(n->mode)) {
+			e = EINVAL;
+		} else if (n->bytes_len >= CS_VIEW_LINK_MAX) {
+			e = ENAMETOOLONG;
+		} else {
+			memcpy(out, n->bytes, n->bytes_len);
+			out[n->bytes_len] = '\0';
+		}
+	}
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+/* A regular file of a point. */
+static int file_at(struct cs_view *v, uint64_t ino, struct cs_at *a)
+{
+	if (cs_view_is_virtual(v, ino))
+		return EISDIR;
+	int e = cs_view_at(v, ino, a);
+	if (e == 0 && !S_ISREG(a->node.entry.mode))
+		e = S_ISDIR(a->node.entry.mode) ? EISDIR : EINVAL;
+	return e;
+}
+
+int cs_view_read(struct cs_view *v, uint64_t ino, uint64_t off, size_t len,
+		 struct cs_view_read *out)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+
+	ino = cs_view_from_fuse(v, ino);
+	int e = file_at(v, ino, &a);
+	if (e == 0) {
+		int r = cs_file_read(a.tree, &a.node, off, len, &out->data, &err);
+		if (r < 0)
+			e = cs_view_failed(v, ino, r, &err);
+	}
+	if (e == 0) {
+		out->tree = a.tree;
+		a.tree = NULL;
+	}
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+void cs_view_read_release(struct cs_view *v, struct cs_view_read *r)
+{
+	cs_read_release(&r->data);
+	cs_trees_put(v->trees, r->tree);
+	r->tree = NULL;
+}
+
+int cs_view_seek(struct cs_view *v, uint64_t ino, uint64_t off, bool want_data, uint64_t *out)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_error err;
+
+	ino = cs_view_from_fuse(v, ino);
+	int e = file_at(v, ino, &a);
+	if (e == 0) {
+		int r = cs_file_seek(a.tree, &a.node, off, want_data, out, &err);
+		if (r == CS_E_NOTFOUND)
+			e = ENXIO;
+		else if (r < 0)
+			e = cs_view_failed(v, ino, r, &err);
+	}
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+/* ----------------------------------------------------- extended attributes */
+
+/* The attributes of an entry; none at all above the points. Released by the caller either way. */
+static int load_xattrs(struct cs_view *v, uint64_t ino, struct cs_at *a, struct cs_xattrs *out)
+{
+	struct cs_error err;
+
+	if (cs_view_is_virtual(v, ino))
+		return 0;
+	int e = cs_view_at(v, ino, a);
+	if (e || !cs_entry_has_xattrs(&a->node.entry))
+		return e;
+	int r = cs_xattrs_load(a->tree, &a->node, out, &err);
+	return r < 0 ? cs_view_failed(v, ino, r, &err) : 0;
+}
+
+int cs_view_getxattr(struct cs_view *v, uint64_t ino, const char *name, char *buf, size_t size,
+		     size_t *out_len)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_xattrs x = { .list = NULL };
+
+	ino = cs_view_from_fuse(v, ino);
+	int e = load_xattrs(v, ino, &a, &x);
+	if (e)
+		goto out;
+	e = ENODATA;
+	for (size_t i = 0; i < x.count && e == ENODATA; i++) {
+		if (strcmp(x.list[i].name, name) != 0)
+			continue;
+		e = size > 0 && x.list[i].value_len > size ? ERANGE : 0;
+		*out_len = x.list[i].value_len;
+		if (e == 0 && size > 0 && *out_len > 0)
+			memcpy(buf, x.list[i].value, *out_len);
+	}
+out:
+	cs_xattrs_release(&x);
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+int cs_view_listxattr(struct cs_view *v, uint64_t ino, char *buf, size_t size, size_t *out_len)
+{
+	struct cs_at a = { .tree = NULL };
+	struct cs_xattrs x = { .list = NULL };
+	size_t need = 0;
+
+	ino = cs_view_from_fuse(v, ino);
+	int e = load_xattrs(v, ino, &a, &x);
+	for (size_t i = 0; e == 0 && i < x.count; i++) {
+		size_t len = strlen(x.list[i].name) + 1;
+		if (size > 0 && len > size - need)
+			e = ERANGE;
+		else if (size > 0)
+			memcpy(buf + need, x.list[i].name, len);
+		need += len;
+	}
+	if (e == 0)
+		*out_len = need;
+	cs_xattrs_release(&x);
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+int cs_view_flags(struct cs_view *v, uint64_t ino, struct cs_view_flags *out)
+{
+	struct cs_at a = { .tree = NULL };
+
+	ino = cs_view_from_fuse(v, ino);
+	if (cs_view_is_virtual(v, ino))
+		return ENOTTY;
+	int e = cs_view_at(v, ino, &a);
+	if (e == 0) {
+		const struct cs_entry *n = &a.node.entry;
+		out->has_flags = n->have & CS_HAVE_FLAGS;
+		out->has_projid = n->have & CS_HAVE_PROJID;
+		out->flags = out->has_flags ? n->flags : 0;
+		out->projid = out->has_projid ? n->projid : 0;
+	}
+	cs_view_at_release(v, &a);
+	return e;
+}
+
+int cs_view_statfs(struct cs_view *v, struct statvfs *out)
+{
+	struct stat st;
+
+	memset(out, 0, sizeof(*out));
+	out->f_bsize = out->f_frsize = CS_VIEW_BLOCK;
+	out->f_namemax = CS_VIEW_NAME_MAX;
+	out->f_flag = ST_RDONLY;
+	/* As full as a read-only medium: what the store occupies, and nothing free. */
+	if (stat(v->data_path, &st) == 0)
+		out->f_blocks = (fsblkcnt_t)(st.st_blocks * 512 / CS_VIEW_BLOCK);
+	return 0;
+}

@@ -1,0 +1,103 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Wrong paths, wrong options, foreign and newer stores, read-only media.
+. "$(dirname "$0")/../lib/harness.sh"
+
+mkdir "$T/src"
+echo one >"$T/src/file"
+commands=("list" "show s" "ls s" "cat s:f" "find x" "diff s t" "stats" "dump s" "verify" "gc"
+	"forget s/latest" "restore s $T/dest" "backup --series s --root $T/src")
+
+for c in "${commands[@]}"; do
+	read -ra words <<<"$c"
+	check_status "${words[0]}: a store that is not there" 1 chunkstore -s "$T/nothing" "${words[@]}"
+	one_line_error "${words[0]}: names it" "$T/nothing"
+done
+check "none of them made it" test ! -e "$T/nothing"
+check "nor a destination" test ! -e "$T/dest"
+
+mkdir "$T/dir"
+echo x >"$T/dir/file"
+check_status "a directory that is no store" 1 chunkstore -s "$T/dir" list
+one_line_error "is called that" "$T/dir"
+check_status "a backup to it" 1 chunkstore -s "$T/dir" backup --series s --root "$T/src"
+is "changes nothing in it" "$(ls -A "$T/dir")" file
+check_status "a file that is no store" 1 chunkstore -s "$T/dir/file" list
+one_line_error "is called that" "$T/dir/file"
+
+mkdir "$T/junk"
+head -c 65536 /dev/urandom >"$T/junk/data.mdb"
+check_status "a store file of random bytes" 1 chunkstore -s "$T/junk" list
+one_line_error "is one clear line" "$T/junk"
+: >"$T/junk/data.mdb"
+check_status "an empty store file" 1 chunkstore -s "$T/junk" list
+is "which stays empty" "$(file_size "$T/junk/data.mdb")" 0
+
+new_store || exit 1
+backup s "$T/src" || fail "backup"
+# The version is the number after the magic in the header record.
+cp -a "$S" "$T/newer"
+LC_ALL=C grep -abo chunkstr "$T/newer/data.mdb" | cut -d: -f1 | while read -r at; do
+	printf '\x63' | dd of="$T/newer/data.mdb" bs=1 seek=$((at + 8)) conv=notrunc 2>/dev/null
+done
+check_status "a newer format" 1 chunkstore -s "$T/newer" list
+one_line_error "is named" "99|newer|version"
+check_status "a backup to a newer format" 1 chunkstore -s "$T/newer" backup --series s --root "$T/src"
+
+head -c 20000 "$S/data.mdb" >"$T/short.mdb"
+mkdir "$T/short"
+mv "$T/short.mdb" "$T/short/data.mdb"
+check_not "a store cut short fails" chunkstore -s "$T/short" verify
+
+mkdir "$T/empty"
+check "an empty source" backup empty "$T/empty"
+is "is a point with one entry" "$(backup_json .entries)" 1
+check "that comes back" chunkstore restore empty "$T/empty-out"
+check "as it was" treecmp "$T/empty" "$T/empty-out"
+
+check_status "an unknown command" 2 chunkstore frobnicate
+check_status "no command" 2 chunkstore
+check_status "an unknown option" 2 chunkstore list --frobnicate
+check_status "an option without its value" 2 chunkstore backup --series
+check_status "a point too many" 2 chunkstore show a b
+check_status "nothing to back up" 2 chunkstore backup --series s
+check_status "--root and a path" 2 chunkstore backup --series s --root "$T/src" "$T/src"
+check_status "a number that is none" 2 chunkstore backup --series s --root "$T/src" --level fast
+check_status "a point that is not there" 1 chunkstore show s/2001-01-01T00-00-00Z
+one_line_error "is named" 2001
+check_status "a series that is not there" 1 chunkstore ls nosuch
+check_status "forget of a point that is not there" 1 chunkstore forget s/2001-01-01T00-00-00Z
+check_status "an id prefix that is too short or nobody's" 1 chunkstore show ffff0000ffff
+is "after all that one series and one point each" "$(points)" 2
+
+# ------------------------------------------------------------ read-only media
+if is_root && can_mount_tmpfs; then
+	mkdir "$T/ro"
+	mount --bind "$S" "$T/ro" && mount -o remount,bind,ro "$T/ro"
+	S_RW=$S S=$T/ro
+	export CHUNKSTORE_STORE=$S
+	check "list on read-only media" chunkstore list
+	is "shows the points" "$(points)" 2
+	check "show" chunkstore show s
+	check "ls" chunkstore ls s
+	is "cat" "$(chunkstore cat s:file)" one
+	check "verify" chunkstore verify
+	check "restore" chunkstore restore s "$T/from-ro"
+	check_status "a backup to it is refused" 1 chunkstore backup --series s --root "$T/src"
+	one_line_error "in one line" "read-only|Read-only"
+	check_status "so is forget" 1 chunkstore forget s/latest
+	check_status "and gc" 1 chunkstore gc
+	umount "$T/ro"
+
+	# The same with nothing but the data file, as on a burnt disk.
+	mkdir "$T/disc"
+	mount -t tmpfs tmpfs "$T/disc"
+	cp "$S_RW/data.mdb" "$T/disc/"
+	mount -o remount,ro "$T/disc"
+	check "list without a lock file on read-only media" chunkstore -s "$T/disc" list
+	is "cat" "$(chunkstore -s "$T/disc" cat s:file)" one
+	umount "$T/disc"
+else
+	skip "read-only media" "needs root and mount"
+fi
+done_testing

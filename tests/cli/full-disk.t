@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A full disk in the middle of a backup: a clear message, old points untouched, nothing leaked.
+. "$(dirname "$0")/../lib/harness.sh"
+need_root
+can_mount_tmpfs || skip_all "cannot mount a tmpfs"
+
+mkdir "$T/disk"
+mount -t tmpfs -o size=64m tmpfs "$T/disk"
+S=$T/disk/store
+export CHUNKSTORE_STORE=$S
+new_store || exit 1
+
+mkdir "$T/small" "$T/big"
+head -c 10M /dev/urandom >"$T/small/file"
+head -c 90M /dev/urandom >"$T/big/file"
+check "a backup that fits" backup small "$T/small"
+
+check_status "a backup that does not fit" 1 backup big "$T/big"
+one_line_error "says so" "[Nn]o space"
+is "and stores no point" "$(points)" 1
+check "the old point is intact" chunkstore restore small "$T/out"
+check "byte for byte" treecmp "$T/small" "$T/out"
+check "verify still works on the full disk" chunkstore verify
+check "list too" chunkstore list
+
+check "gc on the full disk" chunkstore gc
+check "verify after it" chunkstore verify
+cp -a "$T/small" "$T/medium"
+head -c 25M /dev/urandom >"$T/medium/more"
+check "then there is room again" backup small "$T/medium"
+rm -rf "$T/out"
+check "restore of it" chunkstore restore small "$T/out"
+check "is right" treecmp "$T/medium" "$T/out"
+check "verify" chunkstore verify
+done_testing

@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What cannot be read is named, the rest is stored, and the exit status is 3.
+. "$(dirname "$0")/../lib/harness.sh"
+new_store || exit 1
+
+mkdir "$T/a" "$T/a/dir" "$T/a/closed"
+echo fine >"$T/a/fine"
+echo secret >"$T/a/secret"
+echo inside >"$T/a/closed/inside"
+head -c 300000 /dev/urandom >"$T/a/dir/large"
+chmod 0 "$T/a/secret" "$T/a/closed"
+
+# As somebody whom the modes stop.
+if is_root; then
+	chmod 755 "$T"
+	chown -R 65534:65534 "$S" "$T/a"
+	as() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+	if ! as test -x "$BUILD/chunkstore"; then
+		cp "$BUILD/chunkstore" "$T/chunkstore"
+		chunkstore=$T/chunkstore
+	fi
+else
+	as() { "$@"; }
+fi
+chunkstore=${chunkstore:-$BUILD/chunkstore}
+
+run as "$chunkstore" backup --json --series s --root "$T/a"
+is "exit status 3" $status 3
+like "the file is named" "$(stderr)" "secret"
+like "the directory is named" "$(stderr)" "closed"
+unlike "what could be read is not" "$(stderr)" "fine|large"
+is "the result counts them" "$(json .unreadable)" 2
+is "the point is there" "$(points)" 1
+check "the readable rest comes back" chunkstore restore s "$T/out"
+is "fine" "$(cat "$T/out/fine")" fine
+check "large" cmp "$T/a/dir/large" "$T/out/dir/large"
+check "an unreadable file is not there as an empty one" test ! -e "$T/out/secret"
+check "verify" as "$chunkstore" verify
+
+# Readable again: the next backup has it, though nothing but the mode changed.
+chmod 644 "$T/a/secret"
+chmod 755 "$T/a/closed"
+run as "$chunkstore" backup --json --series s --root "$T/a"
+is "exit status 0 when all can be read" $status 0
+rm -rf "$T/out"
+check "restore" chunkstore restore s "$T/out"
+check "is complete" treecmp "$T/a" "$T/out"
+
+check_status "a source that is not there at all is an error" 1 \
+	chunkstore backup --series t --root "$T/nowhere"
+one_line_error "that names it" nowhere
+check_status "a root that is a file too" 1 chunkstore backup --series t --root "$T/a/fine"
+is "neither made a point" "$(points)" 2
+run chunkstore backup -q --series t "$T/a/fine" "$T/nowhere"
+is "one missing path among others: exit status 3" $status 3
+like "it is named" "$(stderr)" nowhere
+is "and the others are stored" "$(chunkstore cat "t:$T/a/fine")" fine
+done_testing

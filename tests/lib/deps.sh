@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Install the Debian packages that are missing: deps.sh [build] [test]
+#
+# Does nothing, and needs no network, when all are there. As root it installs
+# them; as anyone else it prints the command and fails.
+set -eu
+
+build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libzstd-dev libxxhash-dev liblmdb-dev
+	libjansson-dev)
+# perl has prove; xxhash and jq are the second opinion on what the tools print.
+test=(libcmocka-dev perl attr acl rsync jq xxhash strace mandoc)
+
+want=()
+for set in "$@"; do
+	case $set in
+	build) want+=("${build[@]}") ;;
+	test) want+=("${build[@]}" "${test[@]}") ;;
+	*) echo "usage: deps.sh [build] [test]" >&2; exit 2 ;;
+	esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps.sh: not a Debian system; needed are what Debian calls: ${want[*]}" >&2
+	exit 0
+fi
+
+have=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' 2>/dev/null) "
+# Debian 13's pkg-config is a name that pkgconf provides; what counts is the program.
+command -v pkg-config >/dev/null && have+="installed:pkg-config "
+missing=()
+for p in "${want[@]}"; do
+	[[ $have == *" installed:$p "* || " ${missing[*]-} " == *" $p "* ]] || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+install=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [ "$(id -u)" != 0 ]; then
+	echo "deps.sh: packages are missing; install them with" >&2
+	echo "    sudo apt-get update && sudo ${install[*]}" >&2
+	exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+echo "installing ${missing[*]}"
+# Package lists may be absent (a fresh image) or older than the archive.
+"${install[@]}" && exit 0
+apt-get update
+exec "${install[@]}"

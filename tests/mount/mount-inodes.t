@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Inode numbers: unique across points, stable over remounts, one for a hard-link group.
+. "$(dirname "$0")/../lib/harness.sh"
+need_fuse
+new_store || exit 1
+
+treegen "$T/a" --seed 61 --files 300 | sed 's/^/# /'
+mkdir "$T/b"
+for i in $(seq 3000); do : >"$T/b/$i"; done # more than one page of a directory
+ln "$T/b/1" "$T/b/one-again"
+backup a "$T/a" || fail "backup"
+backup a "$T/a" || fail "backup"
+backup b "$T/b" || fail "backup"
+M=$T/mnt
+mount_store "$M" || fail "mount"
+inodes "$M" >"$T/first"
+num "entries seen" "$(wc -l <"$T/first")" -gt 4000
+is "d_ino is st_ino" "$(awk '$1 != $2' "$T/first" | head -3)" ""
+is "no inode number twice, but for hard links" \
+	"$(awk '$4 == "d" || $3 == 1 { print $1 }' "$T/first" | sort | uniq -d | head -3)" ""
+is "in each point a hard-link group has one number" \
+	"$(awk '$5 ~ /links\/(one|two|other\/three)$/ { print $1 }' "$T/first" | sort | uniq -c |
+		awk '{ print $1 }' | tr '\n' ' ')" "3 3 "
+is "of two points different ones" \
+	"$(awk '$5 ~ /links\/one$/ { print $1 }' "$T/first" | sort -u | wc -l)" 2
+is "b's two links share one" \
+	"$(awk '$5 ~ /\/b\/[^\/]*\/(1|one-again)$/ || $5 ~ /^b\/[^\/]*\/(1|one-again)$/ { print $1, $3 }' \
+		"$T/first" | sort -u | wc -l)" 1
+check "no inode is 0" bash -c "! grep -q '^0 ' '$T/first'"
+
+inodes "$M" >"$T/second"
+check "the same again, from the caches" cmp "$T/first" "$T/second"
+unmount_store "$M"
+mount_store "$M" || fail "mount"
+inodes "$M" >"$T/third"
+check "the same after a remount" cmp "$T/first" "$T/third"
+unmount_store "$M"
+
+# Forgetting a point changes nobody else's numbers.
+chunkstore forget "a/$(chunkstore list --json a | jq -r '.[0].name')" >/dev/null
+mount_store "$M" || fail "mount"
+inodes "$M/b" | sort >"$T/b-now"
+b=$(latest b)
+is "numbers of other points stay" "$(grep -c " $b/" "$T/b-now")" \
+	"$(sed 's| b/| |' "$T/first" | sort | comm -12 - "$T/b-now" | grep -c " $b/")"
+# By path, without having listed: the same number as by listing.
+is "a path looked up directly has the number of its listing" \
+	"$(stat -c %i "$M/b/$b/2222")" "$(awk -v p="b/$b/2222" '$5 == p { print $1 }' "$T/first")"
+done_testing

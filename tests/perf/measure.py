@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: MIT
+"""Run one thing and say what it took; mount one thing and watch its server.
+
+Every process started here leads a session of its own, so that what is ended
+at the end, or at a signal, is exactly what was started. A process counts as
+ours until it was waited for: its number cannot have been given to another.
+"""
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+
+DROP_CACHES = "/proc/sys/vm/drop_caches"
+POLL = 0.05  # seconds between two looks at a server's memory
+GRACE = 10  # seconds a server gets to leave before it is told to, and then again
+
+
+class Failed(Exception):
+    """Something could not be measured; the text is one sentence."""
+
+
+class CannotMount(Failed):
+    """Nor can anything else that needs this mount."""
+
+
+@dataclass
+class Cmd:
+    argv: list
+    cwd: str = None
+    env: dict = field(default_factory=dict)
+    ok: tuple = (0,)
+
+    def text(self):
+        """As a user would type it."""
+        if self.argv[:2] == ["bash", "-c"]:
+            line = self.argv[2]
+        else:
+            line = " ".join(a if a else "''" for a in self.argv)
+        return f"(cd {self.cwd}; {line})" if self.cwd else line
+
+
+def shell(line, cwd=None):
+    return Cmd(["bash", "-c", line], cwd)
+
+
+@dataclass
+class Sample:
+    wall: float
+    cpu: float = None
+    rss: int = None  # peak, bytes
+    server: dict = None  # cpu, rss, anon of the process behind a mount
+
+    def as_dict(self):
+        return {k: v for k, v in vars(self).items() if v is not None}
+
+
+def status_bytes(pid, key):
+    """A 'Vm…' or 'Rss…' line of /proc/PID/status; 0 when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            for line in f:
+                if line.startswith(key + ":"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def last_line(path):
+    try:
+        with open(path, errors="replace") as f:
+            lines = [s.strip() for s in f if s.strip()]
+    except OSError:
+        lines = []
+    return lines[-1][:200] if lines else "without a word"
+
+
+class Bench:
+    """The scratch directories, the processes and the mounts of one run."""
+
+    def __init__(self, scratch, ram, timeout):
+        self.running = {}  # pid -> Popen, not yet waited for
+        self.mounts = []
+        self.timeout = timeout
+        self.ram = tempfile.mkdtemp(prefix="perf.", dir=ram)
+        try:
+            os.makedirs(scratch, exist_ok=True)
+            self.dir = tempfile.mkdtemp(prefix="perf.", dir=scratch)
+        except OSError:
+            os.rmdir(self.ram)
+            raise
+        self.log = os.path.join(self.dir, "log")
+
+    # ------------------------------------------------------------ processes
+
+    def start(self, cmd, log):
+        try:
+            p = subprocess.Popen(cmd.argv, cwd=cmd.cwd, env={**os.environ, **cmd.env},
+                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                 start_new_session=True)
+        except OSError as e:
+            raise Failed(f"{cmd.argv[0]}: {e.strerror}") from e
+        self.running[p.pid] = p
+        return p
+
+    def reap(self, p, flags=0):
+        """Its usage once it has ended; None while it runs (WNOHANG)."""
+        pid, status, usage = os.wait4(p.pid, flags)
+        if pid == 0:
+            return None
+        del self.running[p.pid]
+        p.returncode = os.waitstatus_to_exitcode(status)
+        return usage
+
+    def kill(self, p, sig):
+        if p.pid in self.running:
+            try:
+                os.killpg(p.pid, sig)
+            except ProcessLookupError:
+                pass
+
+    def run(self, cmd, mount=None):
+        """Run to the end; raises Failed unless the exit status is one of cmd.ok."""
+        late = []
+
+        def too_late():
+            late.append(True)
+            if mount:  # else the client may sleep in the kernel for good
+                self.kill(mount.server, signal.SIGKILL)
+            self.kill(p, signal.SIGKILL)
+
+        with open(self.log, "wb") as log:
+            floor = status_bytes("self", "VmHWM")
+            begin = time.monotonic()
+            p = self.start(cmd, log)
+            alarm = threading.Timer(self.timeout, too_late)
+            alarm.start()
+            try:
+                usage = self.reap(p)
+                wall = time.monotonic() - begin
+            finally:
+                alarm.cancel()
+        if late:
+            raise Failed(f"{cmd.text()}: not done after {self.timeout} s")
+        if p.returncode not in cmd.ok:
+            raise Failed(f"{cmd.text()}: exit status {p.returncode}: {last_line(self.log)}")
+        # A child's peak starts from what this process had when it was made.
+        rss = usage.ru_maxrss * 1024
+        return Sample(wall, usage.ru_utime + usage.ru_stime, rss if rss > floor else None)
+
+    def output(self, cmd):
+        self.run(cmd)
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    # ------------------------------------------------------------ directories
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def fresh_ram(self):
+        """An empty directory in memory; the one before is removed."""
+        path = os.path.join(self.ram, "dest")
+        remove(path)
+        os.mkdir(path)
+        return path
+
+    def end(self):
+        """Unmount, end and remove what was started and made here."""
+        for m in list(self.mounts):
+            m.stop()
+        for p in list(self.running.values()):
+            self.kill(p, signal.SIGKILL)
+            self.reap(p)
+        for path in mounted_below(self.dir):
+            subprocess.run(["umount", "-l", path], check=False)
+        if mounted_below(self.dir):
+            print(f"perf: {self.dir} is left: something in it is still mounted", flush=True)
+        else:
+            remove(self.dir)
+        remove(self.ram)
+
+
+def remove(path):
+    """A directory and all in it, read-only directories too."""
+    if os.geteuid() != 0:
+        subprocess.run(["chmod", "-R", "-f", "u+rwX", path], check=False)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def mounted_below(path):
+    with open("/proc/self/mountinfo") as f:
+        points = [line.split()[4] for line in f]
+    return [p for p in points if p.startswith(os.path.realpath(path) + "/")]
+
+
+# ---------------------------------------------------------------- page cache
+
+def can_drop():
+    return os.access(DROP_CACHES, os.W_OK)
+
+
+def make_cold():
+    """Nothing of the stores and trees is in memory; the programs that read are."""
+    os.sync()
+    with open(DROP_CACHES, "w") as f:
+        f.write("3\n")
+    for program in ("bash", "cat", "cp", "find", "ls", "tar", "xargs"):
+        subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, check=False)
+
+
+def make_warm(*paths):
+    os.sync()
+    for path in paths:
+        subprocess.run(["bash", "-c", 'tar cf - -- "$1" 2>/dev/null | cat >/dev/null', "-", path],
+                       check=False)
+
+
+# ---------------------------------------------------------------- mounts
+
+class Mount:
+    """A FUSE server in the foreground, from its start until its end."""
+
+    def __init__(self, bench, name):
+        self.bench = bench
+        self.name = name
+        self.point = bench.path("mnt-" + name)
+        self.log = bench.path("log-" + name)
+        self.server = None
+        self.anon = self.rss = 0
+        self.done = threading.Event()
+        self.watcher = threading.Thread(target=self.watch, daemon=True)
+
+    def start(self, cmd, newest):
+        """Seconds from the start of the server until newest can be listed."""
+        os.makedirs(self.point, exist_ok=True)
+        with open(self.log, "wb") as log:
+            begin = time.monotonic()
+            self.server = self.bench.start(cmd, log)
+        self.bench.mounts.append(self)
+        # A server that hangs would hold our question in the kernel for good.
+        alarm = threading.Timer(self.bench.timeout,
+                                lambda: self.bench.kill(self.server, signal.SIGKILL))
+        alarm.start()
+        try:
+            while not answers(newest, self.point):
+                if self.bench.reap(self.server, os.WNOHANG):
+                    raise CannotMount(f"{cmd.text()}: {last_line(self.log)}")
+                time.sleep(0.001)
+            wall = time.monotonic() - begin
+        except Failed:
+            self.stop()
+            raise
+        finally:
+            alarm.cancel()
+        self.watcher.start()
+        return wall
+
+    def look(self):
+        self.anon = max(self.anon, status_bytes(self.server.pid, "RssAnon"))
+        self.rss = max(self.rss, status_bytes(self.server.pid, "VmHWM"))
+
+    def watch(self):
+        while not self.done.wait(POLL):
+            self.look()
+
+    def stop(self):
+        """Unmount and wait for the server; what it took, or None if it had gone before."""
+        self.done.set()
+        if self in self.bench.mounts:
+            self.bench.mounts.remove(self)
+        if self.server.pid in self.bench.running:
+            self.look()
+        self.unmount()
+        usage = self.wait_for_server()
+        if not usage:
+            return None
+        return {"cpu": usage.ru_utime + usage.ru_stime, "rss": self.rss, "anon": self.anon}
+
+    def unmount(self):
+        tool = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+        lazy = "-l" if os.geteuid() == 0 else "-z"
+        deadline = time.monotonic() + GRACE
+        while self.point in mounted_below(self.bench.dir):
+            late = time.monotonic() > deadline
+            subprocess.run(tool + ([lazy] if late else []) + [self.point],
+                           stderr=subprocess.DEVNULL, check=False)
+            if late:
+                break
+            time.sleep(0.01)
+
+    def wait_for_server(self):
+        for sig in (None, signal.SIGTERM, signal.SIGKILL):
+            if self.server.pid not in self.bench.running:
+                return None
+            if sig:
+                self.bench.kill(self.server, sig)
+            deadline = time.monotonic() + GRACE
+            while time.monotonic() < deadline:
+                usage = self.bench.reap(self.server, os.WNOHANG)
+                if usage:
+                    return usage
+                time.sleep(0.01)
+        return None
+
+
+def answers(newest, point):
+    """Whether the newest point can be listed, and it is the mount that answers."""
+    try:
+        if not os.listdir(newest):
+            return False
+        return os.stat(newest).st_dev != os.stat(os.path.dirname(point)).st_dev
+    except OSError:
+        return False

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cli.c - what the commands share: opening the store, naming points and
+ * places, going through points, and the callbacks of long actions.
+ *
+ * Points are fetched one at a time, each in a transaction of its own: whoever
+ * pages through a list holds no snapshot of the store while he reads.
+ */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	cli->misused = true;
+	return cs_fail(err, CS_E_USAGE, "%s", text);
+}
+
+int cs_cli_open(struct cs_cli *cli, int flags, int use, struct cs_error *err)
+{
+	const struct cs_open_opts opts = { .flags = flags, .use = use };
+
+	return cs_store_open(cli->store_path, &opts, &cli->store, err);
+}
+
+int cs_cli_point(struct cs_cli *cli, const char *arg, struct cs_point *point, const char **path,
+		 struct cs_error *err)
+{
+	const char *colon = strchr(arg, ':');
+	size_t len = colon ? (size_t)(colon - arg) : strlen(arg);
+	char selector[CS_SERIES_MAX + CS_POINT_NAME_MAX + 2];
+
+	if (len == 0)
+		return cs_fail(err, CS_E_USAGE, "'%s' does not name a point", arg);
+	if (len >= sizeof(selector))
+		return cs_fail(err, CS_E_NOTFOUND, "%.*s: no such point", (int)len, arg);
+	memcpy(selector, arg, len);
+	selector[len] = '\0';
+	*path = colon ? colon + 1 : NULL;
+	return cs_point_find(cli->store, selector, point, err);
+}
+
+int cs_cli_place(struct cs_cli *cli, const char *arg, struct cs_tree **tree, struct cs_node *node,
+		 const char **path, struct cs_error *err)
+{
+	struct cs_point point;
+	struct cs_tree *t = NULL;
+	const char *inside;
+	int rc = cs_cli_point(cli, arg, &point, &inside, err);
+
+	if (rc != 0)
+		return rc;
+	rc = cs_tree_open(cli->store, point.seq, &t, err);
+	if (rc != 0)
+		return rc;
+	rc = cs_tree_lookup(t, inside ? inside : "", node, err);
+	if (rc != 0) {
+		cs_tree_close(t);
+		return rc;
+	}
+	*tree = t;
+	*path = inside ? inside : "";
+	return 0;
+}
+
+/* --- going through points */
+
+struct names {
+	char (*list)[CS_SERIES_MAX + 1];
+	size_t count, room;
+};
+
+static int keep_name(void *arg, const struct cs_series *s)
+{
+	struct names *n = arg;
+
+	if (n->count == n->room) {
+		size_t room = n->room ? 2 * n->room : 64;
+		void *list = reallocarray(n->list, room, sizeof(*n->list));
+
+		if (!list)
+			return CS_E_NOMEM;
+		n->list = list;
+		n->room = room;
+	}
+	memcpy(n->list[n->count++], s->name, sizeof(s->name));
+	return 0;
+}
+
+#define GOT_ONE 1
+
+static int keep_point(void *arg, const struct cs_point *p)
+{
+	*(struct cs_point *)arg = *p;
+	return GOT_ONE;
+}
+
+static int each_of_series(struct cs_cli *cli, const char *series, bool latest, cs_point_fn *fn,
+			  void *arg, struct cs_error *err)
+{
+	char after[CS_POINT_NAME_MAX + 1] = "";
+	struct cs_point point;
+	int rc;
+
+	if (latest) {
+		rc = cs_point_by_name(cli->store, series, "latest", &point, err);
+		if (rc == CS_E_NOTFOUND)
+			return 0;
+		return rc != 0 ? rc : fn(arg, &point);
+	}
+	for (;;) {
+		rc = cs_points_list(cli->store, series, after, keep_point, &point, err);
+		if (rc == CS_E_NOTFOUND)
+			return 0;
+		if (rc != GOT_ONE)
+			return rc;
+		memcpy(after, point.name, sizeof(after));
+		rc = fn(arg, &point);
+		if (rc != 0)
+			return rc;
+	}
+}
+
+int cs_cli_each_point(struct cs_cli *cli, const char *series, bool latest, cs_point_fn *fn,
+		      void *arg, struct cs_error *err)
+{
+	struct names names = { 0 };
+	struct cs_series one;
+	int rc;
+
+	if (series) {
+		rc = cs_series_get(cli->store, series, 0, &one, err);
+		return rc != 0 ? rc : each_of_series(cli, series, latest, fn, arg, err);
+	}
+	rc = cs_series_list(cli->store, keep_name, &names, err);
+	if (rc == CS_E_NOMEM)
+		cs_fail(err, rc, "%s", cs_code_text(rc));
+	for (size_t i = 0; rc == 0 && i < names.count; i++)
+		rc = each_of_series(cli, names.list[i], latest, fn, arg, err);
+	free(names.list);
+	return rc;
+}
+
+/* --- long actions */
+
+int cs_cli_on_progress(void *arg, const struct cs_progress *p)
+{
+	struct cs_cli *cli = arg;
+
+	cs_progress_show(&cli->line, p);
+	return cs_progress_stopped();
+}
+
+void cs_cli_on_notice(void *arg, int kind, const char *text)
+{
+	struct cs_cli *cli = arg;
+
+	if (kind == CS_NOTICE_INFO && cli->quiet)
+		return;
+	cs_cli_complain(cli, "chunkstore", text);
+}
+
+void cs_cli_complain(struct cs_cli *cli, const char *prefix, const char *text)
+{
+	cs_progress_wipe(&cli->line);
+	flockfile(stderr);
+	fprintf(stderr, "%s: ", prefix);
+	for (const char *p = text; *p != '\0'; p++)
+		putc_unlocked((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+	putc_unlocked('\n', stderr);
+	funlockfile(stderr);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_care.c - stats, gc and verify: the store as a whole.
+ */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- stats */
+
+struct care_values {
+	bool json, quiet, dry_run;
+};
+
+#define AT(field) offsetof(struct care_values, field)
+#define JSON_OPTION { CS_OPT_FLAG, 0, "json", NULL, AT(json), "print the result as JSON", 0, 0 }
+#define QUIET_OPTION { CS_OPT_FLAG, 'q', "quiet", NULL, AT(quiet), "no progress, no summary", 0, 0 }
+
+static const struct cs_opt stats_options[] = { JSON_OPTION, { .kind = CS_OPT_END } };
+
+static int stats_json(struct cs_cli *cli, const struct cs_store_stats *s, struct cs_error *err)
+{
+	struct cs_json *j = &cli->json;
+
+	cs_json_object(j, &cli->out);
+	cs_json_text(j, "id", s->id);
+	cs_json_number(j, "series", s->series);
+	cs_json_number(j, "points", s->points);
+	cs_json_number(j, "logical_bytes", s->logical_bytes);
+	cs_json_number(j, "bundles", s->bundles);
+	cs_json_number(j, "chunks", s->chunks);
+	cs_json_number(j, "raw_bytes", s->raw_bytes);
+	cs_json_number(j, "stored_bytes", s->stored_bytes);
+	cs_json_number(j, "meta_stored_bytes", s->meta_stored_bytes);
+	cs_json_number(j, "index_rows", s->index_rows);
+	cs_json_number(j, "moved_rows", s->moved_rows);
+	cs_json_number(j, "file_bytes", s->file_bytes);
+	cs_json_number(j, "disk_bytes", s->disk_bytes);
+	cs_json_number(j, "free_bytes", s->free_bytes);
+	return cs_json_put(j, err);
+}
+
+static void stats_count(struct cs_cli *cli, const char *label, uint64_t v)
+{
+	cs_out_printf(&cli->out, "%-16s%" PRIu64 "\n", label, v);
+}
+
+static void stats_size(struct cs_cli *cli, const char *label, uint64_t v)
+{
+	char text[CS_OUT_TEXT];
+
+	cs_out_printf(&cli->out, "%-16s%s (%" PRIu64 " bytes)\n", label, cs_out_size(v, text), v);
+}
+
+static int run_stats(struct cs_cli *cli, const void *values, int argc, char **argv,
+		     struct cs_error *err)
+{
+	const struct care_values *v = values;
+	struct cs_store_stats s;
+	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_LOOK, err);
+
+	(void)argc;
+	(void)argv;
+	if (rc == 0)
+		rc = cs_store_stats(cli->store, &s, err);
+	if (rc != 0)
+		return rc;
+	if (v->json)
+		return stats_json(cli, &s, err);
+	cs_out_printf(&cli->out, "%-16s%s\n", "store", s.id);
+	stats_count(cli, "series", s.series);
+	stats_count(cli, "points", s.points);
+	stats_size(cli, "logical", s.logical_bytes);
+	stats_count(cli, "bundles", s.bundles);
+	stats_count(cli, "chunks", s.chunks);
+	stats_size(cli, "raw", s.raw_bytes);
+	stats_size(cli, "stored", s.stored_bytes);
+	stats_size(cli, "of it metadata", s.meta_stored_bytes);
+	stats_count(cli, "index rows", s.index_rows);
+	stats_count(cli, "moved rows", s.moved_rows);
+	stats_size(cli, "file", s.file_bytes);
+	stats_size(cli, "on disk", s.disk_bytes);
+	stats_size(cli, "free in file", s.free_bytes);
+	return 0;
+}
+
+const struct cs_command cs_cmd_stats = {
+	.name = "stats",
+	.operands = "",
+	.summary = "show what the store holds and what it takes",
+	.options = stats_options,
+	.values_size = sizeof(struct care_values),
+	.run = run_stats,
+};
+
+/* --- gc */
+
+static const struct cs_opt gc_options[] = {
+	{ CS_OPT_FLAG, 'n', "dry-run", NULL, AT(dry_run), "only say what would be freed", 0, 0 },
+	JSON_OPTION,
+	QUIET_OPTION,
+	{ .kind = CS_OPT_END },
+};
+
+static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_run,
+		   struct cs_error *err)
+{
+	struct cs_json *j = &cli->json;
+
+	cs_json_object(j, &cli->out);
+	cs_json_bool(j, "dry_run", dry_run);
+	cs_json_number(j, "chunks_live", r->chunks_live);
+	cs_json_number(j, "chunks_freed", r->chunks_freed);
+	cs_json_number(j, "bundles_freed", r->bundles_freed);
+	cs_json_number(j, "bundles_rewritten", r->bundles_rewritten);
+	cs_json_number(j, "stored_freed", r->stored_freed);
+	return cs_json_put(j, err);
+}
+
+static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
+		  struct cs_error *err)
+{
+	const struct care_values *v = values;
+	const struct cs_gc_opts opts = { .dry_run = v->dry_run, .progress = cs_cli_on_progress,
+					 .arg = cli };
+	struct cs_gc_result r;
+	char size[CS_OUT_TEXT];
+	int rc = cs_cli_open(cli, CS_OPEN_WRITE, CS_USE_EXCLUSIVE, err);
+
+	(void)argc;
+	(void)argv;
+	if (rc != 0)
+		return rc;
+	cs_progress_init(&cli->line, v->quiet);
+	rc = cs_gc(cli->store, &opts, &r, err);
+	cs_progress_wipe(&cli->line);
+	if (rc != 0)
+		return rc;
+	if (v->json)
+		return gc_json(cli, &r, v->dry_run, err);
+	if (!v->quiet)
+		cs_out_printf(&cli->out,
+			      "%s %s: %" PRIu64 " chunks; %" PRIu64 " bundles freed, %" PRIu64
+			      " rewritten; %" PRIu64 " chunks are live\n",
+			      v->dry_run ? "would free" : "freed",
+			      cs_out_size(r.stored_freed, size), r.chunks_freed, r.bundles_freed,
+			      r.bundles_rewritten, r.chunks_live);
+	return 0;
+}
+
+const struct cs_command cs_cmd_gc = {
+	.name = "gc",
+	.operands = "",
+	.summary = "free what no point needs",
+	.details = "Free what no point needs, for the next backups to use. Nobody else may use the "
+		   "store meanwhile.",
+	.options = gc_options,
+	.values_size = sizeof(struct care_values),
+	.acts = true,
+	.run = run_gc,
+};
+
+/* --- verify */
+
+static const struct cs_opt verify_options[] = { JSON_OPTION, QUIET_OPTION,
+						{ .kind = CS_OPT_END } };
+
+/* A finding is what verify was asked for: it goes to stdout. */
+static void on_finding(void *arg, int kind, const char *text)
+{
+	struct cs_cli *cli = arg;
+
+	(void)kind;
+	cs_progress_wipe(&cli->line);
+	if (cli->json.array) {
+		cs_json_object(&cli->json, NULL);
+		cs_json_text(&cli->json, "finding", text);
+		if (cs_json_put(&cli->json, NULL) != 0)
+			return; /* the end of the program reports it */
+	} else {
+		cs_out_name(&cli->out, text, strlen(text));
+		cs_out_printf(&cli->out, "\n");
+	}
+	fflush(cli->out.file);
+}
+
+static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r, struct cs_error *err)
+{
+	struct cs_json *j = &cli->json;
+
+	cs_json_array_end(j);
+	cs_json_object(j, NULL);
+	cs_json_number(j, "findings", r->findings);
+	cs_json_number(j, "damaged_points", r->damaged_points);
+	cs_json_number(j, "points", r->points);
+	cs_json_number(j, "entries", r->entries);
+	cs_json_number(j, "bundles", r->bundles);
+	cs_json_number(j, "chunks", r->chunks);
+	cs_json_number(j, "raw_bytes", r->raw_bytes);
+	return cs_json_put(j, err);
+}
+
+static void verify_summary(struct cs_cli *cli, const struct cs_verify_result *r, double seconds)
+{
+	char size[CS_OUT_TEXT];
+
+	cs_out_printf(&cli->out,
+		      "checked %" PRIu64 " points, %" PRIu64 " entries, %" PRIu64
+		      " chunks in %" PRIu64 " bundles, %s in %.1f s: ",
+		      r->points, r->entries, r->chunks, r->bundles,
+		      cs_out_size(r->raw_bytes, size), seconds);
+	if (r->findings == 0)
+		cs_out_printf(&cli->out, "all is well\n");
+	else
+		cs_out_printf(&cli->out, "%" PRIu64 " findings, %" PRIu64 " damaged points\n",
+			      r->findings, r->damaged_points);
+}
+
+static int run_verify(struct cs_cli *cli, const void *values, int argc, char **argv,
+		      struct cs_error *err)
+{
+	const struct care_values *v = values;
+	const struct cs_verify_opts opts = { .progress = cs_cli_on_progress,
+					     .notice = on_finding, .arg = cli };
+	struct cs_verify_result r = { 0 };
+	double start = cs_out_now();
+	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int printed = 0;
+
+	(void)argc;
+	(void)argv;
+	if (rc != 0)
+		return rc;
+	cs_progress_init(&cli->line, v->quiet);
+	if (v->json)
+		cs_json_array(&cli->json, &cli->out, "details");
+	rc = cs_verify(cli->store, &opts, &r, err);
+	cs_progress_wipe(&cli->line);
+	/* Damage that stopped verify itself leaves no totals. */
+	if (rc != 0 && (rc != CS_E_CORRUPT || r.findings == 0))
+		return rc;
+	if (v->json)
+		printed = verify_json(cli, &r, rc ? NULL : err);
+	else if (!v->quiet)
+		verify_summary(cli, &r, cs_out_now() - start);
+	return rc != 0 ? rc : printed;
+}
+#undef AT
+
+const struct cs_command cs_cmd_verify = {
+	.name = "verify",
+	.operands = "",
+	.summary = "read and check everything",
+	.details = "Read and check everything in the store. Each finding is one line that begins "
+		   "with its id.",
+	.options = verify_options,
+	.values_size = sizeof(struct care_values),
+	.acts = true,
+	.run = run_verify,
+};

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_init.c - make an empty store.
+ */
+#include "cli.h"
+
+struct init_values {
+	long hash_bits;
+};
+
+static const struct cs_opt init_options[] = {
+	{ CS_OPT_NUMBER, 0, "hash-bits", "N", offsetof(struct init_values, hash_bits),
+	  "for tests: keep only N bits of content hashes", 1, 128 },
+	{ .kind = CS_OPT_END },
+};
+
+static int run_init(struct cs_cli *cli, const void *values, int argc, char **argv,
+		    struct cs_error *err)
+{
+	const struct init_values *v = values;
+	const struct cs_init_opts opts = { .hash_bits = (unsigned)v->hash_bits };
+
+	(void)argc;
+	(void)argv;
+	return cs_store_init(cli->store_path, &opts, err);
+}
+
+const struct cs_command cs_cmd_init = {
+	.name = "init",
+	.operands = "",
+	.summary = "make an empty store",
+	.details = "Make an empty store: a directory that does not exist yet, or is empty.",
+	.options = init_options,
+	.values_size = sizeof(struct init_values),
+	.acts = true,
+	.run = run_init,
+};
