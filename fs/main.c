@@ -12,6 +12,7 @@
 #include "store/chunkstore.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,6 +279,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "chunkfs: %s\n", cs_code_text(CS_E_NOMEM));
 		return 1;
 	}
+	/* bundles come and go on many threads: their memory is to go back to the system at once */
+	mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	int status = parse(argc, argv, &a);
 	if (status < 0) {
 		a.mount.fuse_options = a.passed;

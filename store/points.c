@@ -252,6 +252,10 @@ int cs_points_get(struct cs_txn *t, uint64_t seq, struct cs_point_record *out,
 		return cs_fail(err, CS_E_NOTFOUND, "no point with number %llu",
 			       (unsigned long long)seq);
 	rc = cs_point_record_unpack(v.data, v.len, out);
+	if (rc == CS_OK && out->seq != seq) {
+		cs_point_record_release(out);
+		rc = CS_E_CORRUPT;
+	}
 	if (rc == CS_E_CORRUPT)
 		return cs_fail(err, rc, "the record of point %llu is damaged",
 			       (unsigned long long)seq);
