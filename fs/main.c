@@ -279,8 +279,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "chunkfs: %s\n", cs_code_text(CS_E_NOMEM));
 		return 1;
 	}
-	/* bundles come and go on many threads: their memory is to go back to the system at once */
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	/* bundles are made by one thread and freed by another: an arena a thread would keep them all */
+	mallopt(M_ARENA_MAX, 1);
 	int status = parse(argc, argv, &a);
 	if (status < 0) {
 		a.mount.fuse_options = a.passed;

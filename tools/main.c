@@ -9,8 +9,8 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,8 +225,8 @@ int main(int argc, char **argv)
 	struct cs_error err = { 0 }, late = { 0 };
 	int rc, status;
 
-	/* bundles come and go on many threads: their memory is to go back to the system at once */
-	mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	/* bundles are made by one thread and freed by another: an arena a thread would keep them all */
+	mallopt(M_ARENA_MAX, 1);
 	if (occupy_standard_files() != 0)
 		return cs_code_status(CS_E_IO);
 	cs_out_init(&cli.out, stdout);
