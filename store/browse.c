@@ -263,13 +263,13 @@ int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
 		*out = n->pos;
 		return CS_OK;
 	}
-	cs_link_key(n->entry.volume, n->entry.ino, key);
+	struct cs_link want = cs_link_of(&n->entry);
+	cs_link_key(&want, key);
 	int rc = cs_reader_leaf(t->store, t->record.links, CS_PAGE_LINK, CS_BY_KEY, 0, key,
 				sizeof(key), &leaf, err);
 	if (rc != CS_OK)
 		return rc;
-	const struct cs_link *l = cs_links_find(leaf.page->links, leaf.page->n, n->entry.volume,
-						n->entry.ino);
+	const struct cs_link *l = cs_links_find(leaf.page->links, leaf.page->n, &want);
 	*out = l ? l->first : n->pos;
 	cs_cache_release(leaf.held);
 	return CS_OK;

@@ -68,6 +68,15 @@ int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_er
 	return rc;
 }
 
+int cs_bundle_load_table(struct cs_slice bundle, const struct cs_bundle_header *h,
+			 struct cs_error *err)
+{
+	size_t n = CS_BUNDLE_HEADER_SIZE + h->table_len;
+	if (n <= CS_DB_TOUCHED)
+		return CS_OK;
+	return cs_db_load((struct cs_slice){ bundle.data, n }, err);
+}
+
 int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err)
 {
 	struct cs_slice v;
@@ -84,8 +93,13 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct 
 	if (rc == 0)
 		return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
 			       (unsigned long long)chunk);
-	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK ||
-	    cs_slot_find(v.data, &h, cs_chunk_slot(at), out) != CS_OK)
+	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged",
+			       (unsigned long long)cs_chunk_bundle(at));
+	rc = cs_bundle_load_table(v, &h, err);
+	if (rc != CS_OK)
+		return rc;
+	if (cs_slot_find(v.data, &h, cs_chunk_slot(at), out) != CS_OK)
 		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged",
 			       (unsigned long long)cs_chunk_bundle(at));
 	return CS_OK;

@@ -41,6 +41,9 @@ int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs
 
 /* Where a chunk is now: itself, or where gc moved it. 1: moved. */
 int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_error *err) CS_MUST_CHECK;
+/* Before a slot table is looked at in the map: see cs_db_load. */
+int cs_bundle_load_table(struct cs_slice bundle, const struct cs_bundle_header *h,
+			 struct cs_error *err) CS_MUST_CHECK;
 /* A chunk's length and hash, without decoding its bundle. CS_E_CORRUPT when it is missing. */
 int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err) CS_MUST_CHECK;
 

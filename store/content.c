@@ -295,6 +295,8 @@ static int unpack_list(const struct cs_node *n, const uint8_t *data, size_t len,
 static int copy_item(struct cs_tree *t, const struct cs_xattr_item *x, struct cs_buf *block,
 		     struct cs_error *err)
 {
+	if (block->len > CS_XATTR_TOTAL_MAX + CS_XATTR_VALUE_MAX)
+		return cs_fail(err, CS_E_CORRUPT, "there are too many extended attributes");
 	cs_buf_add(block, x->name, x->name_len);
 	cs_buf_u8(block, 0);
 	if (!x->chunk) {

@@ -115,13 +115,11 @@ static void install_guard(void)
 		guard = NULL;                      \
 	} while (0)
 
-#define TOUCHED ((size_t)16 << 10) /* headers and tables of bundles, all of anything else */
-
 /* Read a byte of every page of what the caller will look at. */
 static int touch(const MDB_val *v)
 {
 	const volatile uint8_t *p = v->mv_data;
-	size_t n = v->mv_size < TOUCHED ? v->mv_size : TOUCHED;
+	size_t n = v->mv_size < CS_DB_TOUCHED ? v->mv_size : CS_DB_TOUCHED;
 	for (size_t i = 0; i < n; i += 4096)
 		(void)p[i];
 	if (n)

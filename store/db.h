@@ -65,8 +65,10 @@ void cs_txn_end(struct cs_txn *t);
 
 /*
  * Values are borrowed until the transaction ends (in a write transaction:
- * until the next write). 1: found, 0: not there, negative: error.
+ * until the next write). 1: found, 0: not there, negative: error. Their first
+ * CS_DB_TOUCHED bytes can be read safely; for more see cs_db_load.
  */
+#define CS_DB_TOUCHED ((size_t)16 << 10)
 int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice *out,
 	      struct cs_error *err) CS_MUST_CHECK;
 int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice value,

@@ -58,6 +58,24 @@ static void add_escaped(struct cs_buf *b, const char *s, size_t n)
 	b->len += cs_text_escape(s, n, true, (char *)b->data + b->len, want);
 }
 
+/* A name's own '=' and ',' are escaped too: the field can be taken apart. */
+static void add_xattr_name(struct cs_buf *b, const char *s, size_t n)
+{
+	while (n) {
+		size_t plain = 0;
+		while (plain < n && s[plain] != '=' && s[plain] != ',')
+			plain++;
+		add_escaped(b, s, plain);
+		s += plain;
+		n -= plain;
+		if (n) {
+			cs_buf_add(b, *s == '=' ? "\\x3d" : "\\x2c", 4);
+			s++;
+			n--;
+		}
+	}
+}
+
 static char type_letter(uint32_t mode)
 {
 	switch (mode & S_IFMT) {
@@ -91,7 +109,7 @@ static void add_xattrs(struct cs_buf *b, const struct cs_entry *e, const struct 
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			cs_buf_u8(b, ',');
-		add_escaped(b, x[i].name, x[i].name_len);
+		add_xattr_name(b, x[i].name, x[i].name_len);
 		cs_buf_u8(b, '=');
 		if (x[i].chunk) {
 			cs_buf_u8(b, '#');

@@ -99,6 +99,12 @@ struct cs_entry {
 	struct cs_totals below;
 };
 
+/* Sums of sizes stay below 2^63 whatever sparse files claim: they stop there. */
+static inline uint64_t cs_bytes_add(uint64_t a, uint64_t b)
+{
+	return a > INT64_MAX - (b > INT64_MAX ? INT64_MAX : b) ? INT64_MAX : a + b;
+}
+
 static inline bool cs_entry_has_xattrs(const struct cs_entry *e)
 {
 	return e->xattrs_len > 0 || e->xattrs_chunk != 0;

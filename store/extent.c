@@ -58,29 +58,44 @@ size_t cs_extents_find(const struct cs_extent *x, size_t n, uint64_t off)
 	return lo;
 }
 
-void cs_link_key(uint32_t volume, uint64_t ino, uint8_t out[CS_LINK_KEY_SIZE])
+struct cs_link cs_link_of(const struct cs_entry *e)
+{
+	uint8_t bytes[24];
+	uint64_t v[3] = { (uint64_t)e->ctime.sec, e->ctime.nsec, e->size };
+	for (int i = 0; i < 24; i++)
+		bytes[i] = (uint8_t)(v[i / 8] >> (8 * (i % 8)));
+	return (struct cs_link){ .volume = e->volume, .ino = e->ino,
+				 .stamp = (uint32_t)cs_checksum(bytes, sizeof(bytes)) };
+}
+
+int cs_link_compare(const struct cs_link *a, const struct cs_link *b)
+{
+	if (a->volume != b->volume)
+		return a->volume < b->volume ? -1 : 1;
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return (a->stamp > b->stamp) - (a->stamp < b->stamp);
+}
+
+void cs_link_key(const struct cs_link *l, uint8_t out[CS_LINK_KEY_SIZE])
 {
 	for (int i = 0; i < 4; i++)
-		out[i] = (uint8_t)(volume >> (8 * (3 - i)));
+		out[i] = (uint8_t)(l->volume >> (8 * (3 - i)));
 	for (int i = 0; i < 8; i++)
-		out[4 + i] = (uint8_t)(ino >> (8 * (7 - i)));
+		out[4 + i] = (uint8_t)(l->ino >> (8 * (7 - i)));
+	for (int i = 0; i < 4; i++)
+		out[12 + i] = (uint8_t)(l->stamp >> (8 * (3 - i)));
 }
 
 int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l, struct cs_error *err)
 {
 	uint8_t key[CS_LINK_KEY_SIZE];
-	cs_link_key(l->volume, l->ino, key);
+	cs_link_key(l, key);
 	cs_buf_var(&w->scratch, l->volume);
 	cs_buf_var(&w->scratch, l->ino);
+	cs_buf_var(&w->scratch, l->stamp);
 	cs_buf_var(&w->scratch, l->first);
 	return cs_pages_append(w, key, sizeof(key), 0, cs_checksum(key, sizeof(key)), err);
-}
-
-static int link_compare(const struct cs_link *l, uint32_t volume, uint64_t ino)
-{
-	if (l->volume != volume)
-		return l->volume < volume ? -1 : 1;
-	return (l->ino > ino) - (l->ino < ino);
 }
 
 int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *n)
@@ -95,8 +110,9 @@ int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *
 	for (size_t i = 0; i < h.count && !c.bad; i++) {
 		l[i].volume = (uint32_t)cs_cur_max(&c, UINT32_MAX);
 		l[i].ino = cs_cur_var(&c);
+		l[i].stamp = (uint32_t)cs_cur_max(&c, UINT32_MAX);
 		l[i].first = cs_cur_max(&c, 1ull << 40);
-		if (i && link_compare(&l[i - 1], l[i].volume, l[i].ino) >= 0)
+		if (i && cs_link_compare(&l[i - 1], &l[i]) >= 0)
 			c.bad = true;
 	}
 	if (!cs_cur_done(&c)) {
@@ -108,12 +124,12 @@ int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *
 	return CS_OK;
 }
 
-const struct cs_link *cs_links_find(const struct cs_link *l, size_t n, uint32_t volume, uint64_t ino)
+const struct cs_link *cs_links_find(const struct cs_link *l, size_t n, const struct cs_link *want)
 {
 	size_t lo = 0, hi = n;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		int d = link_compare(&l[mid], volume, ino);
+		int d = cs_link_compare(&l[mid], want);
 		if (d == 0)
 			return &l[mid];
 		if (d < 0)

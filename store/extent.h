@@ -25,19 +25,25 @@ size_t cs_extents_find(const struct cs_extent *x, size_t n, uint64_t off);
 
 /*
  * A point's hard links: which position stands for a source inode. Kept in
- * pages of kind CS_PAGE_LINK, ordered by volume and inode.
+ * pages of kind CS_PAGE_LINK, ordered by volume, inode and stamp. The stamp
+ * tells apart two files of which one got the other's inode while the backup
+ * ran: it is drawn from what all links of a file agree in.
  */
 struct cs_link {
 	uint32_t volume;
 	uint64_t ino;
+	uint32_t stamp;
 	uint64_t first; /* position of the group's first member */
 };
-#define CS_LINK_KEY_SIZE 12
-/* Big-endian volume and inode: bytewise order is numeric order. */
-void cs_link_key(uint32_t volume, uint64_t ino, uint8_t out[CS_LINK_KEY_SIZE]);
+/* The link row of an entry, first = 0. */
+struct cs_link cs_link_of(const struct cs_entry *e);
+int cs_link_compare(const struct cs_link *a, const struct cs_link *b);
+#define CS_LINK_KEY_SIZE 16
+/* Big-endian volume, inode and stamp: bytewise order is numeric order. */
+void cs_link_key(const struct cs_link *l, uint8_t out[CS_LINK_KEY_SIZE]);
 int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l, struct cs_error *err) CS_MUST_CHECK;
 int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *n) CS_MUST_CHECK;
-/* The row of an inode, or NULL. */
-const struct cs_link *cs_links_find(const struct cs_link *l, size_t n, uint32_t volume, uint64_t ino);
+/* The row of the same file, or NULL. */
+const struct cs_link *cs_links_find(const struct cs_link *l, size_t n, const struct cs_link *want);
 
 #endif

@@ -59,7 +59,9 @@
  * Bundle: header, slot table, payload
  *   0  8  XXH3-64 of everything that follows
  *   8  4  magic "CSBN"
- *  12  1  kind: 1 data, 2 metadata (tree pages, extent pages, link pages, xattrs)
+ *  12  1  kind: 1 data (files' bytes, long xattr values), 2 metadata (pages,
+ *         lists of xattrs). Equal bytes of different kind are different
+ *         chunks, so that what a user writes is never taken for a page
  *  13  1  codec of the common frame: 0 raw, 1 zstd
  *  14  2  flags, zero
  *  16  4  encryption key id, 0: none
@@ -99,6 +101,7 @@
 #define CS_INLINE_XATTRS_MAX 512u      /* packed xattrs up to this size are in the entry */
 #define CS_INLINE_XATTR_VALUE_MAX 128u /* longer values are chunks of their own */
 #define CS_XATTR_VALUE_MAX (64u << 10)
+#define CS_XATTR_TOTAL_MAX (64u << 20)  /* names and values of one entry */
 #define CS_SYMLINK_MAX 4095u
 #define CS_NAME_MAX 255u
 #define CS_DEPTH_MAX 4096u             /* directories inside each other in one point */
@@ -110,13 +113,14 @@
  * past CS_PAGE_MIN bytes) or at CS_PAGE_MAX, so that an insertion changes few
  * pages. A page with one item may be longer than CS_PAGE_MAX.
  *
- * Directory page 'D': bases var bundle, svar mtime, svar ctime, var inode;
+ * Directory page 'D': bases svar bundle, svar mtime, svar ctime, svar inode;
  *   items: entries, see tree.c
- * Extent page 'E': base var bundle;
+ * Extent page 'E': base svar bundle;
  *   items: var length << 1 | hole, then for data a chunk reference
  * Link page 'L': no bases;
- *   items: var volume, var inode, var position of the group's first member
- * Index page 'I': base var bundle;
+ *   items: var volume, var inode, var stamp (see extent.h), var position of the
+ *   group's first member
+ * Index page 'I': base svar bundle;
  *   items: var key length, key (first item's key of the page below), chunk
  *   reference of that page, var items below, var weight below
  * A chunk reference is svar (bundle - base bundle), var slot.
@@ -125,6 +129,7 @@
 #define CS_PAGE_EXTENT 'E'
 #define CS_PAGE_LINK 'L'
 #define CS_PAGE_INDEX 'I'
+#define CS_XATTR_LIST 'X' /* begins a packed list of attributes: see xattr.h */
 #define CS_PAGE_MIN (16u << 10)
 #define CS_PAGE_MAX (64u << 10)
 #define CS_PAGE_CUT 64u

@@ -79,6 +79,9 @@ static int look(struct gc *g, struct cs_txn *t, const struct cs_mark_bundle *b, 
 	    v->h.nslots != b->nslots)
 		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",
 			       (unsigned long long)b->number);
+	rc = cs_bundle_load_table(s, &v->h, err);
+	if (rc != CS_OK)
+		return rc;
 	v->stored = s.len;
 	v->slots = cs_alloc(b->nslots * sizeof(*v->slots));
 	if (!v->slots)

@@ -92,7 +92,7 @@ static int check_opts(const struct cs_store *s, const struct cs_backup_opts *o,
 		return cs_fail(err, CS_E_USAGE, "the host's name is too long");
 	if (o->level < 0 || o->level > CS_LEVEL_MAX)
 		return cs_fail(err, CS_E_USAGE, "the compression level is 1 to %d", CS_LEVEL_MAX);
-	if (cs_consistency_name(o->consistency) == NULL)
+	if (o->consistency < CS_CONSISTENCY_UNKNOWN || o->consistency > CS_CONSISTENCY_APP)
 		return cs_fail(err, CS_E_USAGE, "unknown consistency level");
 	return CS_OK;
 }
@@ -107,30 +107,49 @@ static void raise_file_limit(void)
 	}
 }
 
-static int open_source(const struct cs_backup_opts *o, int *fd, struct cs_select **select,
+/* The paths that are there. One that is missing is told of; if all are, that is a mistake. */
+static int find_paths(struct cs_ingest *in, struct cs_select **select, struct cs_error *err)
+{
+	const struct cs_backup_opts *o = in->opts;
+	struct stat st;
+	size_t n = 0;
+	const char **there = cs_alloc(o->npaths * sizeof(*there));
+	if (!there)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	for (size_t i = 0; i < o->npaths; i++) {
+		if (lstat(o->paths[i], &st) == 0) {
+			there[n++] = o->paths[i];
+			continue;
+		}
+		cs_fail_errno(err, errno, "cannot back up %s", o->paths[i]);
+		in->result.point.unreadable++;
+		if (o->notice && o->npaths > 1)
+			o->notice(o->arg, CS_NOTICE_ERROR, err ? err->text : o->paths[i]);
+	}
+	int rc = n ? cs_select_new(there, n, select, err) : err ? err->code : CS_E_NOTFOUND;
+	free(there);
+	return rc;
+}
+
+static int open_source(struct cs_ingest *in, int *fd, struct cs_select **select,
 		       struct cs_error *err)
 {
 	struct stat st;
-	size_t missing = 0;
-	*fd = -1;
-	*select = NULL;
-	for (size_t i = 0; i < o->npaths; i++)
-		if (lstat(o->paths[i], &st) != 0) {
-			cs_fail_errno(err, errno, "cannot back up %s", o->paths[i]);
-			missing++;
-		}
-	/* one that is missing is told of when its place is reached; all are a mistake */
-	if (missing && missing == o->npaths)
-		return err ? err->code : CS_E_NOTFOUND;
-	if (!o->root) {
-		int rc = cs_select_new(o->paths, o->npaths, select, err);
-		if (rc != CS_OK)
-			return rc;
-	}
-	const char *root = o->root ? o->root : "/";
-	*fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*fd < 0)
+	const char *root = in->opts->root ? in->opts->root : "/";
+	int rc = in->opts->root ? CS_OK : find_paths(in, select, err);
+	if (rc != CS_OK)
+		return rc;
+	*fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
+	if (*fd < 0 && errno == EPERM)
+		*fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0 || fstat(*fd, &st) != 0)
 		return cs_fail_errno(err, errno, "cannot back up %s", root);
+	if (st.st_dev == in->store->dev && st.st_ino == in->store->ino)
+		return cs_fail(err, CS_E_USAGE, "cannot back up %s: it is the store itself", root);
+	if (access("/proc/self/fd", F_OK) != 0 && in->opts->notice)
+		in->opts->notice(in->opts->arg, CS_NOTICE_INFO,
+				 "/proc is not mounted: extended attributes of symlinks and "
+				 "special files are not recorded");
 	return CS_OK;
 }
 
@@ -154,11 +173,8 @@ static void open_parent(struct cs_ingest *in)
 static int link_order(const void *a, const void *b)
 {
 	const struct cs_link *x = a, *y = b;
-	if (x->volume != y->volume)
-		return x->volume < y->volume ? -1 : 1;
-	if (x->ino != y->ino)
-		return x->ino < y->ino ? -1 : 1;
-	return (x->first > y->first) - (x->first < y->first);
+	int d = cs_link_compare(x, y);
+	return d ? d : (x->first > y->first) - (x->first < y->first);
 }
 
 /* Groups with two or more members in this point get a row; the others are their own group. */
@@ -171,8 +187,7 @@ static int store_links(struct cs_ingest *in, struct cs_pages *out, struct cs_err
 	cs_pages_writer_init(&w, CS_PAGE_LINK, cs_intake_put_page, in->pipeline);
 	for (size_t i = 0; i < in->nlinks && rc == CS_OK;) {
 		size_t j = i + 1;
-		while (j < in->nlinks && in->links[j].ino == in->links[i].ino &&
-		       in->links[j].volume == in->links[i].volume)
+		while (j < in->nlinks && cs_link_compare(&in->links[i], &in->links[j]) == 0)
 			j++;
 		if (j > i + 1)
 			rc = cs_link_add(&w, &in->links[i], err);
@@ -329,13 +344,13 @@ int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
 	      struct cs_backup_result *out, struct cs_error *err)
 {
 	struct cs_ingest in = { .store = s, .opts = opts };
-	struct cs_select *select;
-	int fd;
+	struct cs_select *select = NULL;
+	int fd = -1;
 	int rc = check_opts(s, opts, err);
 	if (rc != CS_OK)
 		return rc;
 	raise_file_limit();
-	rc = open_source(opts, &fd, &select, err);
+	rc = open_source(&in, &fd, &select, err);
 	in.same = cs_zalloc(CS_SAME_INODE_ROWS * sizeof(*in.same));
 	cs_buf_u8(&in.path, 0);
 	in.path.len = 0;

@@ -33,7 +33,7 @@ struct cs_ingest {
 	struct cs_time trusted; /* an entry of the parent changed later than this may have changed again */
 	struct cs_volume *volumes; /* parent's first; index 0 is the root's */
 	size_t nvolumes, volumes_cap;
-	uint32_t root_volume;
+	bool volume_used[CS_VOLUMES_MAX]; /* by something of this backup */
 
 	struct cs_buf path; /* of the entry being looked at, below the point's root; NUL-terminated */
 	uint64_t pos;       /* the next entry's position */
@@ -66,6 +66,12 @@ int cs_ingest_xattrs(struct cs_ingest *in, int fd, int dirfd, const char *name,
 /* The number of the file system an entry lies on. */
 int cs_ingest_volume(struct cs_ingest *in, int fd, const struct cs_source_stat *st, bool is_root,
 		     uint32_t *out, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Is this LMDB's lock file? To open and close it would drop the locks that this
+ * process holds on it.
+ */
+bool cs_ingest_is_lock(const struct cs_ingest *in, const struct cs_entry *e,
+		       const struct cs_source_stat *st);
 /* May the parent's entry stand for what is there now? */
 bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 			 const struct cs_entry *now);

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -53,32 +54,56 @@ bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 	       (S_ISDIR(now->mode) || !too_young(now->ctime, now->mtime, in->trusted));
 }
 
+/* A row for a file system that has none: a new one, or one that nothing of this backup lies on. */
+static int new_volume(struct cs_ingest *in, uint32_t *out, struct cs_error *err)
+{
+	if (in->nvolumes < CS_VOLUMES_MAX) {
+		if (cs_grow(&in->volumes, &in->volumes_cap, in->nvolumes + 1,
+			    sizeof(*in->volumes)) != CS_OK)
+			return cs_fail(err, CS_E_NOMEM, "out of memory");
+		*out = (uint32_t)in->nvolumes++;
+		return CS_OK;
+	}
+	for (uint32_t i = 1; i < CS_VOLUMES_MAX; i++)
+		if (!in->volume_used[i]) {
+			*out = i;
+			return CS_OK;
+		}
+	return cs_fail(err, CS_E_LIMIT, "the source spans more than %d file systems",
+		       CS_VOLUMES_MAX);
+}
+
 int cs_ingest_volume(struct cs_ingest *in, int fd, const struct cs_source_stat *st, bool is_root,
 		     uint32_t *out, struct cs_error *err)
 {
 	struct statfs fs;
-	for (size_t i = 0; i < in->nvolumes && !is_root; i++) {
-		if (in->volumes[i].major == st->dev_major && in->volumes[i].minor == st->dev_minor) {
-			*out = (uint32_t)i;
-			return CS_OK;
-		}
-	}
-	struct cs_volume v = { st->dev_major, st->dev_minor, 0 };
-	if (fd >= 0 && fstatfs(fd, &fs) == 0)
-		v.fs_type = (uint32_t)fs.f_type;
-	if (is_root && in->nvolumes) { /* whatever its number is today */
-		in->volumes[0] = v;
-		*out = 0;
+	uint32_t at = 0;
+	while (!is_root && at < in->nvolumes &&
+	       !(in->volumes[at].major == st->dev_major && in->volumes[at].minor == st->dev_minor))
+		at++;
+	if (!is_root && at < in->nvolumes && in->volume_used[at]) {
+		*out = at;
 		return CS_OK;
 	}
-	if (in->nvolumes >= CS_VOLUMES_MAX)
-		return cs_fail(err, CS_E_LIMIT, "the source spans more than %d file systems",
-			       CS_VOLUMES_MAX);
-	if (cs_grow(&in->volumes, &in->volumes_cap, in->nvolumes + 1, sizeof(v)) != CS_OK)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	in->volumes[in->nvolumes] = v;
-	*out = (uint32_t)in->nvolumes++;
+	if (is_root ? in->nvolumes == 0 : at == in->nvolumes) {
+		int rc = new_volume(in, &at, err);
+		if (rc != CS_OK)
+			return rc;
+	}
+	/* the parent's row may tell of what had this device number before */
+	in->volumes[at] = (struct cs_volume){ st->dev_major, st->dev_minor, 0 };
+	if (fd >= 0 && fstatfs(fd, &fs) == 0)
+		in->volumes[at].fs_type = (uint32_t)fs.f_type;
+	in->volume_used[at] = true;
+	*out = at;
 	return CS_OK;
+}
+
+bool cs_ingest_is_lock(const struct cs_ingest *in, const struct cs_entry *e,
+		       const struct cs_source_stat *st)
+{
+	return e->ino == in->store->lock_ino &&
+	       makedev(st->dev_major, st->dev_minor) == in->store->dev;
 }
 
 /* ---- extended attributes */
@@ -89,7 +114,7 @@ static int store_long_values(struct cs_ingest *in, struct cs_error *err)
 		struct cs_xattr_item *x = &in->xattrs[i];
 		if (x->value_len <= CS_INLINE_XATTR_VALUE_MAX)
 			continue;
-		int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_META, x->value, x->value_len,
+		int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, x->value, x->value_len,
 					   &x->chunk, &x->hash, err);
 		if (rc != CS_OK)
 			return rc;

@@ -25,12 +25,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 struct frame {
 	int fd; /* -1: could not be opened, is stored without children */
 	struct cs_entry self;
-	struct cs_buf xattrs; /* what self.xattrs points to */
+	struct cs_buf xattrs; /* self's packed list, also when it is a chunk */
 	const struct cs_select *select; /* NULL: everything */
 	struct cs_names names;
 	size_t next;          /* index of the next name */
@@ -42,6 +43,7 @@ struct frame {
 	struct cs_node old_self; /* the parent point's directory, held */
 	struct cs_dir *old;
 	const struct cs_node *old_next; /* NULL: at the end */
+	bool old_taken;                 /* old_next was matched by a name */
 
 	bool differs;         /* entries are being packed */
 	uint64_t count;
@@ -66,23 +68,31 @@ static void drop_old(struct frame *f)
 	cs_node_release(&f->old_self);
 	f->old = NULL;
 	f->old_next = NULL;
+	f->old_taken = false;
 	f->has_old = false;
 }
 
-/* Step the parent's list. Negative: the parent point is damaged here. */
-static int old_step(struct cs_ingest *in, struct frame *f)
+/* What fails because the parent point is damaged has a code of its own, which stays in this file. */
+#define OLD_DAMAGED (-1000)
+
+static int old_failed(int rc)
 {
-	(void)in;
-	f->old_next = NULL;
-	int rc = cs_dir_next(f->old, &f->old_next, NULL);
-	return rc < 0 ? rc : CS_OK;
+	return rc == CS_E_CORRUPT || rc == CS_E_IO || rc == CS_E_NOTFOUND ? OLD_DAMAGED : rc;
 }
 
-static int old_begin(struct cs_ingest *in, struct frame *f)
+/* Step the parent's list. */
+static int old_step(struct frame *f)
 {
-	if (cs_dir_open(in->parent, &f->old_self, 0, &f->old, NULL) != CS_OK)
-		return CS_E_NOMEM;
-	return old_step(in, f);
+	f->old_next = NULL;
+	f->old_taken = false;
+	int rc = cs_dir_next(f->old, &f->old_next, NULL);
+	return rc < 0 ? old_failed(rc) : CS_OK;
+}
+
+static int old_begin(struct cs_ingest *in, struct frame *f, struct cs_error *err)
+{
+	int rc = cs_dir_open(in->parent, &f->old_self, 0, &f->old, err);
+	return rc == CS_OK ? old_step(f) : old_failed(rc);
 }
 
 /* ---- entries into the directory */
@@ -100,7 +110,8 @@ static int add_line(struct cs_ingest *in, struct frame *f, struct cs_error *err)
 static int pack_old(struct cs_ingest *in, struct frame *f, const struct cs_node *n,
 		    struct cs_error *err)
 {
-	int rc = cs_node_dump_line(in->parent, n, n->entry.name, n->entry.name_len, &in->line, err);
+	int rc = old_failed(cs_node_dump_line(in->parent, n, n->entry.name, n->entry.name_len,
+					      &in->line, err));
 	if (rc == CS_OK)
 		rc = add_line(in, f, err);
 	return rc == CS_OK ? cs_tree_add(&f->writer, &n->entry, err) : rc;
@@ -117,14 +128,14 @@ static int begin_packing(struct cs_ingest *in, struct frame *f, struct cs_error 
 	cs_hasher_reset(f->hasher);
 	cs_pages_writer_init(&f->writer, CS_PAGE_DIR, cs_intake_put_page, in->pipeline);
 	if (f->count)
-		rc = cs_dir_open(in->parent, &f->old_self, 0, &d, err);
+		rc = old_failed(cs_dir_open(in->parent, &f->old_self, 0, &d, err));
 	for (uint64_t i = 0; i < f->count && rc == CS_OK; i++) {
 		const struct cs_node *n;
-		rc = cs_dir_next(d, &n, err);
+		rc = old_failed(cs_dir_next(d, &n, err));
 		if (rc == 1)
 			rc = pack_old(in, f, n, err);
 		else if (rc == 0)
-			rc = cs_fail(err, CS_E_CORRUPT, "the parent point changed");
+			rc = OLD_DAMAGED; /* its totals promised more */
 	}
 	cs_dir_close(d);
 	return rc;
@@ -136,7 +147,7 @@ static void count_entry(struct cs_ingest *in, struct frame *f, const struct cs_e
 	f->below.entries++;
 	in->result.point.totals.entries++;
 	if (S_ISREG(e->mode)) {
-		f->below.bytes += e->size;
+		f->below.bytes = cs_bytes_add(f->below.bytes, e->size);
 		in->result.point.totals.bytes += e->size;
 	}
 	f->below.links += e->nlink > 1 && !S_ISDIR(e->mode);
@@ -144,7 +155,7 @@ static void count_entry(struct cs_ingest *in, struct frame *f, const struct cs_e
 	if (S_ISDIR(e->mode)) {
 		f->subdirs++;
 		f->below.entries += e->below.entries;
-		f->below.bytes += e->below.bytes;
+		f->below.bytes = cs_bytes_add(f->below.bytes, e->below.bytes);
 		f->below.links += e->below.links;
 		f->below.xattrs += e->below.xattrs;
 	}
@@ -183,7 +194,8 @@ static int note_position(struct cs_ingest *in, const struct cs_entry *e, struct 
 		return CS_OK;
 	if (cs_grow(&in->links, &in->links_cap, in->nlinks + 1, sizeof(*in->links)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	in->links[in->nlinks++] = (struct cs_link){ e->volume, e->ino, pos };
+	in->links[in->nlinks] = cs_link_of(e);
+	in->links[in->nlinks++].first = pos;
 	return CS_OK;
 }
 
@@ -200,15 +212,38 @@ static void frame_close(struct frame *f)
 	cs_buf_release(&f->xattrs);
 }
 
-/* Copy packed xattrs to where they outlive the entries below the directory. */
-static int keep_xattrs(struct cs_buf *b, struct cs_entry *e, struct cs_error *err)
+/* Keep a directory's packed list where it outlives the entries below it. */
+static int keep_xattrs(struct frame *f, const uint8_t *list, size_t len, struct cs_error *err)
 {
-	if (!e->xattrs_len)
-		return CS_OK;
-	cs_buf_clear(b);
-	cs_buf_add(b, e->xattrs, e->xattrs_len);
-	e->xattrs = b->data;
-	return b->failed ? cs_fail(err, CS_E_NOMEM, "out of memory") : CS_OK;
+	cs_buf_clear(&f->xattrs);
+	cs_buf_add(&f->xattrs, list, len);
+	if (f->xattrs.failed)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (f->self.xattrs_len)
+		f->self.xattrs = f->xattrs.data;
+	return CS_OK;
+}
+
+/* The parent's attributes stand for the directory's. */
+static int take_old_xattrs(struct cs_ingest *in, struct frame *f, struct cs_error *err)
+{
+	const struct cs_entry *o = &f->old_self.entry;
+	const uint8_t *list = o->xattrs;
+	size_t len = o->xattrs_len;
+	void *held = NULL;
+	int rc = CS_OK;
+	if (o->xattrs_chunk)
+		rc = old_failed(cs_reader_chunk(in->store, o->xattrs_chunk, &held, &list, &len, err));
+	if (rc != CS_OK)
+		return rc;
+	f->self.have |= o->have & (CS_HAVE_XATTRS | CS_HAVE_FLAGS | CS_HAVE_PROJID);
+	f->self.flags = o->flags;
+	f->self.projid = o->projid;
+	f->self.xattrs_len = o->xattrs_len;
+	f->self.xattrs_chunk = o->xattrs_chunk;
+	rc = keep_xattrs(f, list, len, err);
+	cs_cache_release(held);
+	return rc;
 }
 
 /* The directory's own attributes, from its descriptor where there is one. */
@@ -227,21 +262,18 @@ static int stat_self(struct cs_ingest *in, struct frame *f, struct cs_error *err
 	f->self.volume = volume;
 	f->self.data_bytes = 0;
 	if (f->has_old && cs_ingest_unchanged(in, &f->old_self.entry, &f->self)) {
-		const struct cs_entry *o = &f->old_self.entry;
-		f->self.have = o->have;
-		f->self.flags = o->flags;
-		f->self.projid = o->projid;
-		f->self.xattrs = o->xattrs;
-		f->self.xattrs_len = o->xattrs_len;
-		f->self.xattrs_chunk = o->xattrs_chunk;
-		return keep_xattrs(&f->xattrs, &f->self, err);
+		int rc = take_old_xattrs(in, f, err);
+		if (rc != OLD_DAMAGED)
+			return rc;
 	}
 	cs_walk_flags(f->fd, &f->self);
 	int rc = cs_ingest_xattrs(in, f->fd, -1, NULL, &f->self, err);
 	if (rc > 0)
 		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot read its extended attributes: %s",
 				 strerror(rc));
-	return rc < 0 ? rc : keep_xattrs(&f->xattrs, &f->self, err);
+	if (rc < 0 || in->nxattrs == 0)
+		return rc < 0 ? rc : CS_OK;
+	return keep_xattrs(f, in->xattr_packed.data, in->xattr_packed.len, err);
 }
 
 static void begin_anew(struct cs_ingest *in, struct frame *f)
@@ -313,8 +345,12 @@ static int frame_push(struct frames *s, int fd, const struct cs_entry *self,
 	int rc = stat_self(s->in, f, err);
 	if (rc == CS_OK)
 		rc = read_names(s->in, f, err);
-	if (rc == CS_OK && f->has_old && old_begin(s->in, f) != CS_OK)
+	if (rc == CS_OK && f->has_old)
+		rc = old_begin(s->in, f, err);
+	if (rc == OLD_DAMAGED) {
 		old_is_damaged(s->in, f);
+		rc = CS_OK;
+	}
 	return rc;
 }
 
@@ -325,7 +361,9 @@ static int frame_finish(struct cs_ingest *in, struct frame *f, struct cs_entry *
 	int rc = CS_OK;
 	*e = f->self;
 	*same = false;
-	if (f->has_old && f->old_next && !f->differs)
+	if (f->old_taken)
+		rc = old_step(f);
+	if (rc == CS_OK && f->has_old && f->old_next && !f->differs)
 		rc = begin_packing(in, f, err);
 	if (rc == CS_OK && !f->has_old && !f->differs)
 		rc = begin_packing(in, f, err);
@@ -366,18 +404,21 @@ static int find_old(struct cs_ingest *in, struct frame *f, const char *name,
 	*found = NULL;
 	while (f->old_next) {
 		const struct cs_entry *o = &f->old_next->entry;
-		int d = cs_key_compare(o->name, o->name_len, name, strlen(name));
-		if (d == 0)
+		int d = f->old_taken ? -1 : cs_key_compare(o->name, o->name_len, name, strlen(name));
+		if (d == 0) {
+			f->old_taken = true;
 			*found = f->old_next;
+		}
 		if (d >= 0)
 			return CS_OK;
-		if (!f->differs) { /* an entry of the parent is gone */
+		if (!f->old_taken && !f->differs) { /* an entry of the parent is gone */
 			int rc = begin_packing(in, f, err);
 			if (rc != CS_OK)
 				return rc;
 		}
-		if (old_step(in, f) != CS_OK)
-			return CS_E_CORRUPT;
+		int rc = old_step(f);
+		if (rc != CS_OK)
+			return rc;
 	}
 	return CS_OK;
 }
@@ -388,21 +429,26 @@ static bool is_the_store(const struct cs_ingest *in, const struct cs_entry *e,
 	return e->ino == in->store->ino && makedev(st->dev_major, st->dev_minor) == in->store->dev;
 }
 
-/* Is this directory to be stored without what is in it? */
+/*
+ * Is this directory to be stored without what is in it? crossing: it lies on
+ * another file system than the directory it is in, and was not asked for by
+ * name.
+ */
 static bool left_empty(struct cs_ingest *in, int fd, const struct cs_entry *e,
-		       const struct cs_source_stat *st, bool other_volume)
+		       const struct cs_source_stat *st, bool crossing)
 {
+	struct statfs fs;
 	if (is_the_store(in, e, st)) {
 		cs_ingest_notice(in, CS_NOTICE_INFO, "left out: it is the store itself");
 		return true;
 	}
-	if (!other_volume)
+	if (!crossing)
 		return false;
 	if (in->opts->one_file_system) {
 		cs_ingest_notice(in, CS_NOTICE_INFO, "left out: another file system");
 		return true;
 	}
-	if (fd >= 0 && cs_walk_pseudo_fs(in->volumes[e->volume].fs_type)) {
+	if (fd >= 0 && fstatfs(fd, &fs) == 0 && cs_walk_pseudo_fs((uint32_t)fs.f_type)) {
 		cs_ingest_notice(in, CS_NOTICE_INFO, "left out: a kernel file system");
 		return true;
 	}
@@ -435,7 +481,8 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 			close(fd);
 		return rc;
 	}
-	bool empty = left_empty(in, fd, e, st, e->volume != parent_volume);
+	bool empty = left_empty(in, fd, e, st,
+				e->volume != parent_volume && (!f->select || f->select->whole));
 	rc = note_position(in, e, err);
 	if (rc == CS_OK)
 		rc = frame_push(s, fd < 0 ? -1 : fd, e, select, old, err);
@@ -480,6 +527,10 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 	rc = cs_ingest_volume(in, -1, &st, false, &e.volume, err);
 	if (rc != CS_OK)
 		return rc;
+	if (cs_ingest_is_lock(in, &e, &st)) {
+		cs_ingest_notice(in, CS_NOTICE_INFO, "left out: it belongs to the store itself");
+		return CS_OK;
+	}
 	if (old && cs_ingest_unchanged(in, &old->entry, &e)) {
 		in->result.entries_reused++;
 		rc = note_position(in, &old->entry, err);
@@ -495,21 +546,16 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 /* ---- the walk */
 
 /* A directory's line needs its own attributes again, not those of the last file in it. */
-static int own_xattrs(struct cs_ingest *in, const struct frame *f, struct cs_entry *e,
-		      struct cs_error *err)
+static int own_xattrs(struct cs_ingest *in, const struct frame *f, struct cs_error *err)
 {
-	int rc = CS_OK;
 	free(in->xattrs);
 	in->xattrs = NULL;
 	in->nxattrs = 0;
-	if (e->xattrs_len)
-		rc = cs_xattr_unpack(e->xattrs, e->xattrs_len, &in->xattrs, &in->nxattrs);
-	else if (e->xattrs_chunk)
-		rc = cs_ingest_xattrs(in, f->fd, -1, NULL, e, err);
-	if (rc > 0)
-		rc = cs_fail_errno(err, rc, "%s: cannot read its extended attributes",
-				   (const char *)in->path.data);
-	return rc;
+	if (f->xattrs.len == 0)
+		return CS_OK;
+	int rc = cs_xattr_unpack(f->xattrs.data, f->xattrs.len, &in->xattrs, &in->nxattrs);
+	return rc == CS_OK ? rc : cs_fail(err, rc, "%s: its attributes cannot be kept",
+					  (const char *)in->path.data);
 }
 
 /* A finished directory goes into the one above it. */
@@ -527,7 +573,7 @@ static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
 		in->result.entries_reused++;
 		rc = add_same(in, up, up->old_next, err);
 	} else {
-		rc = own_xattrs(in, f, e, err);
+		rc = own_xattrs(in, f, err);
 		if (rc == CS_OK)
 			rc = add_new(in, up, e, &e->hash, err);
 	}
@@ -549,7 +595,7 @@ static int step(struct frames *s, struct cs_entry *root, bool *done, struct cs_e
 		rc = frame_pop(s, root, err);
 	}
 	/* A damaged parent point must not stop the backup that would replace it. */
-	if (rc == CS_E_CORRUPT && s->stack[s->depth - 1].has_old) {
+	if (rc == OLD_DAMAGED) {
 		*done = false;
 		old_is_damaged(s->in, &s->stack[s->depth - 1]);
 		rc = CS_OK;
@@ -584,7 +630,7 @@ int cs_ingest_tree(struct cs_ingest *in, int fd, const struct cs_select *select,
 	while (rc == CS_OK && !done)
 		rc = step(&s, root, &done, err);
 	if (rc == CS_OK)
-		rc = own_xattrs(in, &s.stack[0], root, err);
+		rc = own_xattrs(in, &s.stack[0], err);
 	if (rc == CS_OK) {
 		cs_buf_clear(&in->line);
 		cs_dump_line(&in->line, root, &root->hash, in->xattrs, in->nxattrs, "", 0);

@@ -101,6 +101,13 @@ static int sync_dir(const char *path, struct cs_error *err)
 	return CS_OK;
 }
 
+static int sync_parent(const char *path, struct cs_error *err)
+{
+	char parent[4200];
+	snprintf(parent, sizeof(parent), "%s/..", path);
+	return sync_dir(parent, err);
+}
+
 int cs_store_init(const char *path, const struct cs_init_opts *opts, struct cs_error *err)
 {
 	bool made = false;
@@ -124,6 +131,8 @@ int cs_store_init(const char *path, const struct cs_init_opts *opts, struct cs_e
 		rc = fill_store(path, opts, err);
 	if (rc == CS_OK)
 		rc = sync_dir(path, err);
+	if (rc == CS_OK && made)
+		rc = sync_parent(path, err);
 	if (rc != CS_OK && rc != CS_E_EXISTS)
 		remove_files(path, made);
 	if (rc == CS_OK && !made && chmod(path, 0700) != 0)
@@ -225,6 +234,8 @@ static int check_path(struct cs_store *s, struct cs_error *err)
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return cs_fail(err, CS_E_NOTFOUND,
 			       "%s: not a chunkstore store (data.mdb is empty)", s->path);
+	if (fstatat(dir, "lock.mdb", &st, 0) == 0)
+		s->lock_ino = st.st_ino;
 	return CS_OK;
 }
 

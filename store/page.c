@@ -149,28 +149,28 @@ int cs_pages_append(struct cs_pages_writer *w, const void *key, size_t key_len, 
 	return CS_OK;
 }
 
+static bool rows_above(const struct cs_pages_writer *w, unsigned at)
+{
+	for (unsigned i = at + 1; i < CS_LEVELS_MAX; i++)
+		if (w->level[i].count)
+			return true;
+	return false;
+}
+
+/*
+ * From the leaves up, each level's last page becomes a row of the level above;
+ * a level with nothing above it is the root. Asked anew for each level: a row
+ * may fill the page above, and that one the next.
+ */
 int cs_pages_finish(struct cs_pages_writer *w, struct cs_pages *out, struct cs_error *err)
 {
-	*out = (struct cs_pages){ 0, 0 };
-	unsigned top = 0;
-	for (unsigned i = 0; i < CS_LEVELS_MAX; i++)
-		if (w->level[i].count)
-			top = i;
 	int rc = CS_OK;
-	for (unsigned i = 0; i <= top && rc == CS_OK; i++) {
+	*out = (struct cs_pages){ 0, 0 };
+	for (unsigned i = 0; i < CS_LEVELS_MAX && rc == CS_OK && !out->root; i++) {
 		if (w->level[i].count == 0)
 			continue;
-		/* the top level's only page is the root */
-		if (i == top && w->level[i].pages == 0) {
-			out->level = (uint8_t)i;
-			rc = flush_level(w, i, &out->root, err);
-			break;
-		}
-		rc = flush_level(w, i, NULL, err);
-		if (i == top)
-			top++;
-		if (top >= CS_LEVELS_MAX)
-			rc = cs_fail(err, CS_E_LIMIT, "too many items for the page index");
+		out->level = (uint8_t)i;
+		rc = flush_level(w, i, rows_above(w, i) ? NULL : &out->root, err);
 	}
 	for (unsigned i = 0; i < CS_LEVELS_MAX; i++) {
 		level_clear(&w->level[i]);
@@ -223,16 +223,16 @@ int cs_index_rows_unpack(const void *page, size_t len, struct cs_index_row **out
 		r->key_len = (uint32_t)key_len;
 		r->page = cs_ref_unpack(&c, h.bases[0]);
 		r->below = cs_cur_max(&c, 1ull << 48);
-		r->weight = cs_cur_max(&c, 1ull << 62);
+		r->weight = cs_cur_max(&c, INT64_MAX);
 		r->before = before;
 		r->weight_before = weight;
 		before += r->below;
-		weight += r->weight;
+		weight += r->weight; /* both terms are below 2^63 */
 		bool ordered = i == 0 || key_len == 0 ||
 			       cs_key_compare(rows[i - 1].key, rows[i - 1].key_len, r->key,
 					      r->key_len) < 0;
 		if (c.bad || r->below == 0 || !ordered || before > 1ull << 48 ||
-		    weight > 1ull << 62) {
+		    weight > INT64_MAX) {
 			free(rows);
 			return CS_E_CORRUPT;
 		}

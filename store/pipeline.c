@@ -164,14 +164,14 @@ static void pending_drop(struct cs_pipeline *p, const struct box *b)
 	}
 }
 
-static cs_chunk pending_find(struct cs_pipeline *p, const struct cs_hash *h, const uint8_t *data,
-			     size_t len)
+static cs_chunk pending_find(struct cs_pipeline *p, int kind, const struct cs_hash *h,
+			     const uint8_t *data, size_t len)
 {
 	uint64_t key = cs_hash_key(h);
 	for (struct pending *e = p->bucket[key % PENDING_BUCKETS]; e; e = e->chain) {
 		const struct cs_slot *s = &e->box->slots[e->slot];
-		if (e->key == key && s->len == len && cs_hash_equal(&s->hash, h) &&
-		    memcmp(e->box->raw + s->off, data, len) == 0)
+		if (e->key == key && e->box->kind == kind && s->len == len &&
+		    cs_hash_equal(&s->hash, h) && memcmp(e->box->raw + s->off, data, len) == 0)
 			return cs_chunk_make(e->box->number, e->slot);
 	}
 	return 0;
@@ -531,9 +531,9 @@ int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
 	return rc;
 }
 
-/* A stored chunk with these bytes: a hash is a hint, the bytes decide. */
-static int find_stored(struct cs_pipeline *p, const struct cs_hash *h, const uint8_t *data,
-		       size_t len, cs_chunk *out, struct cs_error *err)
+/* A stored chunk of this kind with these bytes: a hash is a hint, the bytes decide. */
+static int find_stored(struct cs_pipeline *p, int kind, const struct cs_hash *h,
+		       const uint8_t *data, size_t len, cs_chunk *out, struct cs_error *err)
 {
 	cs_chunk at = 0;
 	*out = 0;
@@ -546,16 +546,18 @@ static int find_stored(struct cs_pipeline *p, const struct cs_hash *h, const uin
 		cs_txn_end(t);
 		if (rc != 1)
 			return rc;
-		const uint8_t *have;
-		size_t have_len;
+		struct cs_bundle *b;
+		uint32_t slot;
 		void *held;
 		/* a damaged candidate is no candidate: the chunk is stored again */
-		rc = cs_reader_chunk(p->store, at, &held, &have, &have_len, NULL);
+		rc = cs_reader_find(p->store, at, &held, &b, &slot, NULL);
 		if (rc == CS_E_NOMEM)
 			return cs_fail(err, rc, "out of memory");
 		if (rc != CS_OK)
 			continue;
-		bool same = have_len == len && memcmp(have, data, len) == 0;
+		const struct cs_slot *s = &b->slots[slot];
+		bool same = b->kind == kind && s->len == len &&
+			    memcmp(b->raw + s->off, data, len) == 0;
 		cs_cache_release(held);
 		if (same) {
 			*out = at;
@@ -604,8 +606,8 @@ int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size
 	struct cs_hash h = cs_store_hash(p->store, data, len);
 	if (out_hash)
 		*out_hash = h;
-	cs_chunk found = pending_find(p, &h, data, len);
-	int rc = found ? CS_OK : find_stored(p, &h, data, len, &found, err);
+	cs_chunk found = pending_find(p, kind, &h, data, len);
+	int rc = found ? CS_OK : find_stored(p, kind, &h, data, len, &found, err);
 	if (rc != CS_OK)
 		return rc;
 	if (!found)

@@ -101,8 +101,8 @@ static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
 					     (unsigned long long)old);
 }
 
-int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
-		    size_t *out_len, struct cs_error *err)
+int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
+		   uint32_t *out_slot, struct cs_error *err)
 {
 	struct cs_bundle *b = NULL;
 	void *held;
@@ -120,9 +120,22 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 	if (b->kind == CS_BUNDLE_DATA)
 		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
 	*out_held = held;
-	*out_data = b->raw + b->slots[slot].off;
-	*out_len = b->slots[slot].len;
+	*out = b;
+	*out_slot = slot;
 	return CS_OK;
+}
+
+int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
+		    size_t *out_len, struct cs_error *err)
+{
+	struct cs_bundle *b;
+	uint32_t slot;
+	int rc = cs_reader_find(s, chunk, out_held, &b, &slot, err);
+	if (rc == CS_OK) {
+		*out_data = b->raw + b->slots[slot].off;
+		*out_len = b->slots[slot].len;
+	}
+	return rc;
 }
 
 /* ---- pages */
@@ -176,6 +189,11 @@ static int fill_page(void *arg, uint64_t chunk, void **out, size_t *size, struct
 	int rc = cs_reader_chunk(s, chunk, &held, &data, &len, err);
 	if (rc != CS_OK)
 		return rc;
+	if (len > CS_PAGE_RAW_MAX) {
+		cs_cache_release(held);
+		return cs_fail(err, CS_E_CORRUPT, "page %llx is too long",
+			       (unsigned long long)chunk);
+	}
 	struct cs_page *p = cs_zalloc(sizeof(*p));
 	*size = sizeof(*p);
 	if (!p || !(p->data = cs_alloc(len))) {

@@ -16,6 +16,9 @@
 /* A chunk's bytes. CS_E_CORRUPT when it is missing or damaged. */
 int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
 		    size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
+/* The same, as the bundle that holds it and the slot. */
+int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
+		   uint32_t *out_slot, struct cs_error *err) CS_MUST_CHECK;
 /* A decoded bundle by number. CS_E_NOTFOUND when there is none. */
 int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held,
 		     struct cs_bundle **out, struct cs_error *err) CS_MUST_CHECK;

@@ -51,7 +51,10 @@ int cs_slot_find(const void *data, const struct cs_bundle_header *h, uint32_t sl
 
 #define CS_VOLUMES_MAX 1024
 
-/* A source file system, so that a device number that changes at boot changes no entry. */
+/*
+ * A source file system. Row 0 is the root's, whatever device number it has
+ * today; the others are found again by their device numbers.
+ */
 struct cs_volume {
 	uint32_t major, minor;
 	uint32_t fs_type; /* statfs f_type */

@@ -24,6 +24,7 @@ struct cs_store {
 	bool writable;
 	dev_t dev; /* of the store's directory: a backup leaves it out */
 	ino_t ino;
+	ino_t lock_ino; /* of LMDB's lock file, on the same device; 0: none */
 	struct cs_db *db;
 	struct cs_leases *leases;
 	struct cs_store_header header;

@@ -282,7 +282,7 @@ static void unpack_dir(struct cs_cur *c, struct cs_entry *e, uint64_t base)
 		e->children.root = cs_ref_unpack(c, base);
 		e->subdirs = (uint32_t)cs_cur_max(c, UINT32_MAX - 2);
 		e->below.entries = cs_cur_max(c, 1ull << 40);
-		e->below.bytes = cs_cur_max(c, 1ull << 62);
+		e->below.bytes = cs_cur_max(c, INT64_MAX);
 		e->below.links = cs_cur_max(c, e->below.entries);
 		e->below.xattrs = cs_cur_max(c, e->below.entries);
 		c->bad |= e->below.entries < e->children_count || e->subdirs > e->children_count;

@@ -439,13 +439,13 @@ static void add(struct sums *s, const struct cs_entry *e)
 {
 	s->count++;
 	s->below.entries++;
-	s->below.bytes += S_ISREG(e->mode) ? e->size : 0;
+	s->below.bytes = cs_bytes_add(s->below.bytes, S_ISREG(e->mode) ? e->size : 0);
 	s->below.links += e->nlink > 1 && !S_ISDIR(e->mode);
 	s->below.xattrs += cs_entry_has_xattrs(e);
 	if (S_ISDIR(e->mode)) {
 		s->subdirs++;
 		s->below.entries += e->below.entries;
-		s->below.bytes += e->below.bytes;
+		s->below.bytes = cs_bytes_add(s->below.bytes, e->below.bytes);
 		s->below.links += e->below.links;
 		s->below.xattrs += e->below.xattrs;
 	}

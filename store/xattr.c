@@ -9,6 +9,7 @@
 
 void cs_xattr_pack(struct cs_buf *b, const struct cs_xattr_item *items, size_t n)
 {
+	cs_buf_u8(b, CS_XATTR_LIST);
 	cs_buf_var(b, n);
 	for (size_t i = 0; i < n; i++) {
 		const struct cs_xattr_item *x = &items[i];
@@ -46,8 +47,9 @@ static void unpack_item(struct cs_cur *c, struct cs_xattr_item *x)
 int cs_xattr_unpack(const void *data, size_t len, struct cs_xattr_item **out, size_t *n)
 {
 	struct cs_cur c = cs_cur(data, len);
+	uint8_t kind = cs_cur_u8(&c);
 	uint64_t count = cs_cur_var(&c);
-	if (c.bad || count == 0 || count > cs_cur_left(&c))
+	if (c.bad || kind != CS_XATTR_LIST || count == 0 || count > cs_cur_left(&c))
 		return CS_E_CORRUPT;
 	struct cs_xattr_item *items = cs_alloc(count * sizeof(*items));
 	if (!items)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * xattr.h - the packed list of an entry's extended attributes:
- *   var count; each: var length, name (ascending); var value length << 1 |
+ *   u8 'X' (no page begins so); var count; each: var length, name (ascending); var value length << 1 |
  *   chunked; the value's bytes, or (chunked) var chunk number, hash
  * A value longer than CS_INLINE_XATTR_VALUE_MAX is a chunk of its own, so that
  * the list stays short and equal values are stored once.

@@ -189,7 +189,8 @@ static void links_are_found(void **state)
 	cs_pages_writer_init(&w, CS_PAGE_LINK, shelf_put, &shelf);
 	for (uint32_t volume = 0; volume < 3; volume++)
 		for (uint64_t ino = 0; ino < 100; ino++) {
-			struct cs_link x = { volume, ino * 1000000007ull, ino + volume };
+			struct cs_link x = { .volume = volume, .ino = ino * 1000000007ull,
+					     .stamp = 7, .first = ino + volume };
 
 			assert_int_equal(cs_link_add(&w, &x, NULL), CS_OK);
 		}
@@ -197,12 +198,17 @@ static void links_are_found(void **state)
 	cs_pages_writer_release(&w);
 	assert_int_equal(cs_links_unpack(b.data, b.len, &l, &n), CS_OK);
 	assert_int_equal(n, 300);
-	const struct cs_link *f = cs_links_find(l, n, 2, 99 * 1000000007ull);
+	struct cs_link want = { .volume = 2, .ino = 99 * 1000000007ull, .stamp = 7 };
+	const struct cs_link *f = cs_links_find(l, n, &want);
 
 	assert_non_null(f);
 	assert_true(f->first == 101);
-	assert_null(cs_links_find(l, n, 1, 5));
-	assert_null(cs_links_find(l, n, 3, 0));
+	want.stamp = 8;
+	assert_null(cs_links_find(l, n, &want));
+	want = (struct cs_link){ .volume = 1, .ino = 5, .stamp = 7 };
+	assert_null(cs_links_find(l, n, &want));
+	want = (struct cs_link){ .volume = 3, .stamp = 7 };
+	assert_null(cs_links_find(l, n, &want));
 	free(l);
 	check_truncations(unpack_links, NULL, b.data, b.len, CS_E_CORRUPT);
 	check_trailing(unpack_links, NULL, b.data, b.len, CS_E_CORRUPT);
@@ -210,20 +216,56 @@ static void links_are_found(void **state)
 	cs_buf_release(&b);
 }
 
-static void link_keys_sort_as_numbers(void **state)
+static void link_keys_sort_as_links_do(void **state)
 {
-	uint8_t a[CS_LINK_KEY_SIZE], b[CS_LINK_KEY_SIZE];
+	static const struct cs_link order[] = {
+		{ .volume = 0, .ino = UINT64_MAX, .stamp = UINT32_MAX },
+		{ .volume = 1, .ino = 0, .stamp = 0 },
+		{ .volume = 1, .ino = 0, .stamp = 255 },
+		{ .volume = 1, .ino = 0, .stamp = 256 },
+		{ .volume = 1, .ino = 255, .stamp = 0 },
+		{ .volume = 1, .ino = 256, .stamp = 0 },
+		{ .volume = 255, .ino = 0, .stamp = 0 },
+		{ .volume = 256, .ino = 0, .stamp = 0 },
+	};
+	const size_t n = sizeof(order) / sizeof(order[0]);
 
 	(void)state;
-	cs_link_key(0, UINT64_MAX, a);
-	cs_link_key(1, 0, b);
-	assert_true(memcmp(a, b, sizeof(a)) < 0);
-	cs_link_key(255, 0, a);
-	cs_link_key(256, 0, b);
-	assert_true(memcmp(a, b, sizeof(a)) < 0);
-	cs_link_key(1, 255, a);
-	cs_link_key(1, 256, b);
-	assert_true(memcmp(a, b, sizeof(a)) < 0);
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < n; k++) {
+			uint8_t a[CS_LINK_KEY_SIZE], b[CS_LINK_KEY_SIZE];
+
+			cs_link_key(&order[i], a);
+			cs_link_key(&order[k], b);
+			int keys = memcmp(a, b, sizeof(a));
+			int links = cs_link_compare(&order[i], &order[k]);
+
+			assert_int_equal(keys < 0, i < k);
+			assert_int_equal(links < 0, i < k);
+			assert_int_equal(links == 0, i == k);
+		}
+	}
+}
+
+/* All names of one file agree in their row; a file that got its inode later does not. */
+static void a_link_row_stands_for_one_file(void **state)
+{
+	struct cs_entry a = { .mode = 0100644, .ino = 77, .nlink = 2, .size = 5,
+			      .mtime = { 1000, 1 }, .ctime = { 2000, 2 } };
+	struct cs_entry b = a, c = a;
+
+	(void)state;
+	b.name = "another";
+	b.name_len = 7;
+	struct cs_link x = cs_link_of(&a), y = cs_link_of(&b);
+
+	assert_int_equal(cs_link_compare(&x, &y), 0);
+	c.mode = 0120777;
+	c.mtime.sec++;
+	c.ctime.sec++;
+	c.size++;
+	y = cs_link_of(&c);
+	assert_int_not_equal(cs_link_compare(&x, &y), 0);
 }
 
 int main(void)
@@ -234,7 +276,8 @@ int main(void)
 		cmocka_unit_test(a_damaged_page_is_refused),
 		cmocka_unit_test(impossible_extents_are_refused),
 		cmocka_unit_test(links_are_found),
-		cmocka_unit_test(link_keys_sort_as_numbers),
+		cmocka_unit_test(link_keys_sort_as_links_do),
+		cmocka_unit_test(a_link_row_stands_for_one_file),
 	};
 
 	return cmocka_run_group_tests_name("extent", tests, NULL, NULL);

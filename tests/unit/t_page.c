@@ -60,6 +60,31 @@ static void every_item_is_reached_at_every_length(void **state)
 	}
 }
 
+/* With pages of a few items each level fills up at one of these counts, also while finishing. */
+static void every_count_is_reached_whole(void **state)
+{
+	(void)state;
+	for (uint64_t n = 0; n < 2500; n++) {
+		struct cs_pages_writer w;
+		struct cs_pages root;
+		struct count c = { 0 };
+
+		cs_pages_writer_init(&w, CS_PAGE_LINK, shelf_put, &shelf);
+		w.min = 8;
+		w.max = 160;
+		for (uint64_t i = 0; i < n; i++) {
+			struct cs_link l = { .ino = i, .first = i };
+
+			assert_int_equal(cs_link_add(&w, &l, NULL), CS_OK);
+		}
+		assert_int_equal(cs_pages_finish(&w, &root, NULL), CS_OK);
+		cs_pages_writer_release(&w);
+		shelf_walk(&shelf, root, count_links, &c);
+		assert_true(c.items == n);
+		shelf_release(&shelf);
+	}
+}
+
 /* Sums over the rows of all index pages equal what lies below them. */
 static uint64_t check_sums(struct cs_pages p)
 {
@@ -245,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_item_is_reached_at_every_length),
+		cmocka_unit_test(every_count_is_reached_whole),
 		cmocka_unit_test(index_sums_are_right),
 		cmocka_unit_test(an_insertion_changes_few_pages),
 		cmocka_unit_test(a_failed_put_is_passed_on),
