@@ -28,24 +28,28 @@ static inline uint32_t cs_chunk_slot(cs_chunk c)
 }
 
 /* Take n bundle numbers that nobody else gets; *first is the first. Durable at commit. */
-int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err) CS_MUST_CHECK;
+int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first,
+		       struct cs_error *err) CS_MUST_CHECK;
 /* Store a sealed bundle. */
 int cs_bundles_put(struct cs_txn *t, uint64_t number, const void *bundle, size_t len,
 		   struct cs_error *err) CS_MUST_CHECK;
 /* Its bytes, borrowed until the transaction ends. 1, 0 (no such bundle) or negative. */
-int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out,
+		   struct cs_error *err) CS_MUST_CHECK;
 int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err) CS_MUST_CHECK;
 /* The first bundle with a number >= from: 1 and its number and bytes, 0 at the end. */
 int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
 		    struct cs_error *err) CS_MUST_CHECK;
 
 /* Where a chunk is now: itself, or where gc moved it. 1: moved. */
-int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out,
+		   struct cs_error *err) CS_MUST_CHECK;
 /* Before a slot table is looked at in the map: see cs_db_load. */
 int cs_bundle_load_table(struct cs_slice bundle, const struct cs_bundle_header *h,
 			 struct cs_error *err) CS_MUST_CHECK;
 /* A chunk's length and hash, without decoding its bundle. CS_E_CORRUPT when it is missing. */
-int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out,
+		  struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * The stored form of nslots chunks that lie in raw, one after the other, with

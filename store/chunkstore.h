@@ -136,7 +136,8 @@ typedef int cs_series_fn(void *arg, const struct cs_series *s);
 typedef int cs_point_fn(void *arg, const struct cs_point *p);
 
 /* Call fn for each series in name order; a nonzero return of fn stops and is returned. */
-int cs_series_list(struct cs_store *s, cs_series_fn *fn, void *arg, struct cs_error *err) CS_MUST_CHECK;
+int cs_series_list(struct cs_store *s, cs_series_fn *fn, void *arg,
+		   struct cs_error *err) CS_MUST_CHECK;
 /* One series by name, or by id when name is NULL. CS_E_NOTFOUND. */
 int cs_series_get(struct cs_store *s, const char *name, uint32_t id,
 		  struct cs_series *out, struct cs_error *err) CS_MUST_CHECK;
@@ -148,7 +149,8 @@ int cs_series_get(struct cs_store *s, const char *name, uint32_t id,
 int cs_points_list(struct cs_store *s, const char *series, const char *after,
 		   cs_point_fn *fn, void *arg, struct cs_error *err) CS_MUST_CHECK;
 /* One point: by seq, or by series name and point name ("latest" is the newest). CS_E_NOTFOUND. */
-int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out,
+		    struct cs_error *err) CS_MUST_CHECK;
 int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
 		     struct cs_point *out, struct cs_error *err) CS_MUST_CHECK;
 /*
@@ -187,12 +189,14 @@ struct cs_node {
 
 int cs_tree_root(struct cs_tree *t, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
 /* The entry at a position. CS_E_NOTFOUND when the point has no such position. */
-int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out,
+	       struct cs_error *err) CS_MUST_CHECK;
 /* The child of a directory by name. CS_E_NOTFOUND, CS_E_NOTDIR. dir and out may not be the same. */
 int cs_tree_child(struct cs_tree *t, const struct cs_node *dir, const char *name,
 		  size_t name_len, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
 /* The entry at a path below the root ("", "/", "etc/passwd"); symlinks are not followed. */
-int cs_tree_lookup(struct cs_tree *t, const char *path, struct cs_node *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_tree_lookup(struct cs_tree *t, const char *path, struct cs_node *out,
+		   struct cs_error *err) CS_MUST_CHECK;
 /* Releases what the node holds; a zeroed node is fine. */
 void cs_node_release(struct cs_node *n);
 /* Takes another reference, so that *out must be released as well. */
@@ -202,7 +206,8 @@ void cs_node_copy(const struct cs_node *n, struct cs_node *out);
  * The position that stands for the file behind the entry: the same for all
  * members of a hard-link group of this point, else the entry's own.
  */
-int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
+		     struct cs_error *err) CS_MUST_CHECK;
 
 /* Children of a directory, in name order (bytewise). Used by one thread at a time. */
 struct cs_dir;

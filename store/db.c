@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Address space is free, but not under the sanitizers' shadow maps. */
@@ -139,6 +140,13 @@ static int move_cursor(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
 	return rc ? rc : touch(v);
 }
 
+/* LMDB calls a short write EIO, and a full disk gives one. */
+static bool disk_is_full(struct cs_db *db)
+{
+	struct statvfs v;
+	return statvfs(db->dir, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < 1u << 20;
+}
+
 /* The one place where LMDB's codes become ours. */
 static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 {
@@ -162,6 +170,8 @@ static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err
 	case MDB_READERS_FULL:
 		return cs_fail(err, CS_E_BUSY, "store %s: too many readers", db->dir);
 	default:
+		if (rc == EIO && disk_is_full(db))
+			rc = ENOSPC;
 		if (rc > 0)
 			return cs_fail_errno(err, rc, "store %s: %s", db->dir, what);
 		return cs_fail(err, CS_E_IO, "store %s: %s: %s", db->dir, what, mdb_strerror(rc));

@@ -115,8 +115,10 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		   struct cs_slice *value, struct cs_error *err) CS_MUST_CHECK;
 
 /* Counters of the meta table. */
-int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
-int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_error *err) CS_MUST_CHECK;
+int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out,
+		      struct cs_error *err) CS_MUST_CHECK;
+int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v,
+		      struct cs_error *err) CS_MUST_CHECK;
 
 struct cs_db_stats {
 	uint64_t rows[CS_TABLES];

@@ -19,7 +19,8 @@ struct cs_extent {
 int cs_extent_add(struct cs_pages_writer *w, uint64_t len, cs_chunk chunk, uint64_t cut,
 		  struct cs_error *err) CS_MUST_CHECK;
 /* All extents of a page (allocated; free with free()). */
-int cs_extents_unpack(const void *page, size_t len, struct cs_extent **out, size_t *n) CS_MUST_CHECK;
+int cs_extents_unpack(const void *page, size_t len, struct cs_extent **out,
+		      size_t *n) CS_MUST_CHECK;
 /* Index of the extent that covers off, n when off is past the end. */
 size_t cs_extents_find(const struct cs_extent *x, size_t n, uint64_t off);
 
@@ -41,7 +42,8 @@ int cs_link_compare(const struct cs_link *a, const struct cs_link *b);
 #define CS_LINK_KEY_SIZE 16
 /* Big-endian volume, inode and stamp: bytewise order is numeric order. */
 void cs_link_key(const struct cs_link *l, uint8_t out[CS_LINK_KEY_SIZE]);
-int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l, struct cs_error *err) CS_MUST_CHECK;
+int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l,
+		struct cs_error *err) CS_MUST_CHECK;
 int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *n) CS_MUST_CHECK;
 /* The row of the same file, or NULL. */
 const struct cs_link *cs_links_find(const struct cs_link *l, size_t n, const struct cs_link *want);

@@ -13,8 +13,10 @@
 #include "db.h"
 #include "entry.h"
 
-int cs_index_add(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err) CS_MUST_CHECK;
-int cs_index_del(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err) CS_MUST_CHECK;
+int cs_index_add(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk,
+		 struct cs_error *err) CS_MUST_CHECK;
+int cs_index_del(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk,
+		 struct cs_error *err) CS_MUST_CHECK;
 /*
  * Candidates for a hash, in ascending order, starting after `after` (0: from
  * the first). 1: *out is the next one; 0: no more.

@@ -17,6 +17,7 @@
 #define ANNOUNCE_SPAN 65536u
 
 #define GC_WAIT_MS 10000
+#define LEAVE_WAIT_MS 2000
 #define SETTLE_MS 1000
 
 struct cs_leases {
@@ -91,7 +92,13 @@ int cs_leases_exclusive(struct cs_leases *l, struct cs_error *err)
 			return cs_fail(err, CS_E_BUSY, "another gc is running");
 		return cs_fail_errno(err, errno, "cannot lock the lease file");
 	}
-	if (lock(l->fd, F_WRLCK, BYTE_USE, 1) != 0) {
+	/* a mount that was just unmounted needs a moment to be gone */
+	int waited = 0;
+	while (lock(l->fd, F_WRLCK, BYTE_USE, 1) != 0) {
+		if ((errno == EAGAIN || errno == EACCES) && (waited += 10) <= LEAVE_WAIT_MS) {
+			nap(10000);
+			continue;
+		}
 		if (errno == EAGAIN || errno == EACCES)
 			return cs_fail(err, CS_E_BUSY,
 				       "the store is in use by a mount, a backup or another "

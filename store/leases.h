@@ -29,10 +29,11 @@ int cs_leases_open(const char *store, int writable, struct cs_leases **out,
 void cs_leases_close(struct cs_leases *l);
 /* Shared use of trees and chunks, until close. Waits for a gc; CS_E_BUSY if it takes too long. */
 int cs_leases_use(struct cs_leases *l, struct cs_error *err) CS_MUST_CHECK;
-/* Exclusive use, until close. CS_E_BUSY when anybody uses the store. */
+/* Exclusive use, until close. CS_E_BUSY when anybody still uses the store two seconds later. */
 int cs_leases_exclusive(struct cs_leases *l, struct cs_error *err) CS_MUST_CHECK;
 /* Hold the announcement of this generation in place of the one before. */
-int cs_leases_announce(struct cs_leases *l, uint64_t generation, struct cs_error *err) CS_MUST_CHECK;
+int cs_leases_announce(struct cs_leases *l, uint64_t generation,
+		       struct cs_error *err) CS_MUST_CHECK;
 /* Wait, a second at the most, until nobody announces a generation before this one. */
 void cs_leases_settle(struct cs_leases *l, uint64_t generation);
 

@@ -58,7 +58,8 @@ static inline bool cs_pages_fresh(const struct cs_pages_writer *w)
 int cs_pages_append(struct cs_pages_writer *w, const void *key, size_t key_len, uint64_t weight,
 		    uint64_t cut, struct cs_error *err) CS_MUST_CHECK;
 /* Put what is left. An empty sequence gives {0, 0}. The writer is empty again. */
-int cs_pages_finish(struct cs_pages_writer *w, struct cs_pages *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_pages_finish(struct cs_pages_writer *w, struct cs_pages *out,
+		    struct cs_error *err) CS_MUST_CHECK;
 /*
  * If all items so far fit one page of at most max bytes: append that page to b
  * (it is not put), empty the writer and return true.
@@ -92,7 +93,8 @@ struct cs_index_row {
  * Unpack an index page into rows (allocated; free with free()). Keys must
  * ascend, sums must not overflow.
  */
-int cs_index_rows_unpack(const void *page, size_t len, struct cs_index_row **out, size_t *n) CS_MUST_CHECK;
+int cs_index_rows_unpack(const void *page, size_t len, struct cs_index_row **out,
+			 size_t *n) CS_MUST_CHECK;
 
 /* Order of keys and names: bytewise, the shorter first. */
 int cs_key_compare(const void *a, size_t alen, const void *b, size_t blen);

@@ -47,6 +47,8 @@ int cs_store_header_unpack(const void *data, size_t len, struct cs_store_header 
 	h.compat = cs_cur_u32(&c);
 	h.ro_compat = cs_cur_u32(&c);
 	h.incompat = cs_cur_u32(&c);
+	if (c.bad)
+		return cs_fail(err, CS_E_CORRUPT, "the store's header is damaged");
 	if (h.version != CS_FORMAT_VERSION)
 		return cs_fail(err, CS_E_VERSION,
 			       "store format %u is not known to this version (it knows %u)",

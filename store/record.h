@@ -40,11 +40,13 @@ struct cs_slot {
 void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUNDLE_HEADER_SIZE]);
 void cs_bundle_seal(uint8_t *bundle, size_t len);
 /* Checks magic, kinds and limits against len, not the checksum. */
-int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_header *out) CS_MUST_CHECK;
+int cs_bundle_header_unpack(const void *data, size_t len,
+			    struct cs_bundle_header *out) CS_MUST_CHECK;
 int cs_bundle_check(const void *data, size_t len) CS_MUST_CHECK; /* the checksum */
 void cs_slot_pack(struct cs_buf *b, uint32_t len, const struct cs_hash *hash);
 /* All rows into slots[h->nslots]; the lengths must add up to h->raw_len. */
-int cs_slots_unpack(const void *data, const struct cs_bundle_header *h, struct cs_slot *slots) CS_MUST_CHECK;
+int cs_slots_unpack(const void *data, const struct cs_bundle_header *h,
+		    struct cs_slot *slots) CS_MUST_CHECK;
 /* One row without unpacking the others into memory. CS_E_CORRUPT when there is no such slot. */
 int cs_slot_find(const void *data, const struct cs_bundle_header *h, uint32_t slot,
 		 struct cs_slot *out) CS_MUST_CHECK;
@@ -95,6 +97,7 @@ struct cs_series_record {
 	uint64_t latest; /* seq of the point received last, 0: none */
 };
 void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b);
-int cs_series_record_unpack(const void *data, size_t len, struct cs_series_record *out) CS_MUST_CHECK;
+int cs_series_record_unpack(const void *data, size_t len,
+			    struct cs_series_record *out) CS_MUST_CHECK;
 
 #endif

@@ -13,7 +13,8 @@
 #include "page.h"
 
 /* Append an entry to a writer of kind CS_PAGE_DIR; names must ascend. */
-int cs_tree_add(struct cs_pages_writer *w, const struct cs_entry *e, struct cs_error *err) CS_MUST_CHECK;
+int cs_tree_add(struct cs_pages_writer *w, const struct cs_entry *e,
+		struct cs_error *err) CS_MUST_CHECK;
 
 /* A directory page that was parsed and found right. */
 struct cs_tree_page {
@@ -25,7 +26,8 @@ struct cs_tree_page {
 	uint64_t *before; /* entries below the directories before each entry: count + 1 */
 };
 /* Check the whole page. data must outlive the page. root: one entry without a name. */
-int cs_tree_page_parse(const void *data, size_t len, bool root, struct cs_tree_page *out) CS_MUST_CHECK;
+int cs_tree_page_parse(const void *data, size_t len, bool root,
+		       struct cs_tree_page *out) CS_MUST_CHECK;
 void cs_tree_page_release(struct cs_tree_page *p);
 /* Bytes that parse allocated. */
 size_t cs_tree_page_memory(const struct cs_tree_page *p);

@@ -25,6 +25,7 @@ struct cs_xattr_item {
 
 void cs_xattr_pack(struct cs_buf *b, const struct cs_xattr_item *items, size_t n);
 /* All items (allocated; free with free()), borrowing from data. */
-int cs_xattr_unpack(const void *data, size_t len, struct cs_xattr_item **out, size_t *n) CS_MUST_CHECK;
+int cs_xattr_unpack(const void *data, size_t len, struct cs_xattr_item **out,
+		    size_t *n) CS_MUST_CHECK;
 
 #endif

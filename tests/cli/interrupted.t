@@ -46,7 +46,7 @@ for sig in INT TERM; do
 	# a script's background job ignores SIGINT unless it is reset
 	env --default-signal=INT chunkstore backup -q --series s --root "$T/a" --force 2>"$T/stderr" &
 	pid=$!
-	wait_until 20 eval "is_gone $pid || [ \$(awk '/^wchar/ { print \$2 }' /proc/$pid/io) -gt 1000000 ]"
+	wait_until 20 eval "is_gone $pid || [ \$(awk '/^rchar/ { print \$2 }' /proc/$pid/io) -gt 9000000 ]"
 	kill -$sig $pid 2>/dev/null
 	wait $pid
 	code=$?

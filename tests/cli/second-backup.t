@@ -73,10 +73,10 @@ touch -r "$T/a/sizes-renamed/32768" "$T/a/sizes-renamed/other"
 mv "$T/a/sizes-renamed/other" "$T/a/sizes-renamed/32768"
 change "a file was replaced" 1
 
-chmod 0123 "$T/a/sizes-renamed/1"
+chmod 0641 "$T/a/sizes-renamed/1"
 check "backup after chmod" backup s "$T/a"
 check "restore" chunkstore restore "s:sizes-renamed/1" "$T/one"
-is "chmod alone is noticed" "$(stat -c %a "$T/one")" 123
+is "chmod alone is noticed" "$(stat -c %a "$T/one")" 641
 
 check "--force reads again" backup s "$T/a" --force
 num "every file" "$(backup_json .files_read)" -ge "$((files / 2))"

@@ -175,11 +175,11 @@ static void random_xattrs(int dir, const char *name, unsigned count)
 	}
 }
 
-/* user::rw- user:1234:r-- group::r-- mask::r-- other::---, as the kernel stores it. */
+/* user::rwx user:1234:r-- group::r-- mask::r-- other::---, as the kernel stores it. */
 static void set_acl(int dir, const char *name, const char *attr)
 {
 	static const uint8_t acl[] = { 2, 0, 0, 0,
-				       0x01, 0, 6, 0, 0xff, 0xff, 0xff, 0xff,
+				       0x01, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,
 				       0x02, 0, 4, 0, 0xd2, 0x04, 0, 0,
 				       0x04, 0, 4, 0, 0xff, 0xff, 0xff, 0xff,
 				       0x10, 0, 4, 0, 0xff, 0xff, 0xff, 0xff,
@@ -540,11 +540,11 @@ static void random_entry(int dir, const char *name, unsigned number)
 	default:
 		make_file(dir, name, content < 10 ? 1 + content * 9000 : random_size(),
 			  content);
+		if (!plain && number % 11 == 0)
+			random_xattrs(dir, name, 1 + (unsigned)below(3));
 		random_owner(dir, name);
 		if (number % 3 == 0)
 			set_mode(dir, name, (mode_t)below(010000));
-		if (!plain && number % 11 == 0)
-			random_xattrs(dir, name, 1 + (unsigned)below(3));
 	}
 	random_times(dir, name);
 }

@@ -5,7 +5,12 @@
 need_fuse
 new_store || exit 1
 
+# Made first and last, so that their inodes lie before and behind those of all groups.
+mkdir "$T/outside"
+echo early >"$T/outside/early"
 treegen "$T/a" --seed 61 --files 300 | sed 's/^/# /'
+echo late >"$T/outside/late"
+ln "$T/outside/early" "$T/outside/late" "$T/a/links/"
 mkdir "$T/b"
 for i in $(seq 3000); do : >"$T/b/$i"; done # more than one page of a directory
 ln "$T/b/1" "$T/b/one-again"
@@ -27,6 +32,9 @@ is "of two points different ones" \
 is "b's two links share one" \
 	"$(awk '$5 ~ /\/b\/[^\/]*\/(1|one-again)$/ || $5 ~ /^b\/[^\/]*\/(1|one-again)$/ { print $1, $3 }' \
 		"$T/first" | sort -u | wc -l)" 1
+is "links whose partners were not backed up are files of their own" \
+	"$(awk '$5 ~ /links\/(early|late)$/ { print $1 }' "$T/first" | sort -u | wc -l)" 4
+is "and can be read" "$(cat "$M/a/latest/links/early" "$M/a/latest/links/late")" "$(printf 'early\nlate')"
 check "no inode is 0" bash -c "! grep -q '^0 ' '$T/first'"
 
 inodes "$M" >"$T/second"
