@@ -147,6 +147,11 @@ static bool disk_is_full(struct cs_db *db)
 	return statvfs(db->dir, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < 1u << 20;
 }
 
+static int write_error(struct cs_db *db, int rc)
+{
+	return rc == EIO && disk_is_full(db) ? ENOSPC : rc;
+}
+
 /* The one place where LMDB's codes become ours. */
 static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 {
@@ -170,8 +175,6 @@ static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err
 	case MDB_READERS_FULL:
 		return cs_fail(err, CS_E_BUSY, "store %s: too many readers", db->dir);
 	default:
-		if (rc == EIO && disk_is_full(db))
-			rc = ENOSPC;
 		if (rc > 0)
 			return cs_fail_errno(err, rc, "store %s: %s", db->dir, what);
 		return cs_fail(err, CS_E_IO, "store %s: %s: %s", db->dir, what, mdb_strerror(rc));
@@ -320,7 +323,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
-	return rc ? fail(db, rc, "commit", err) : CS_OK;
+	return rc ? fail(db, write_error(db, rc), "commit", err) : CS_OK;
 }
 
 void cs_txn_end(struct cs_txn *t)
@@ -390,7 +393,7 @@ int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	MDB_val k = val(key), v = val(value);
 	int rc;
 	GUARDED(rc, put(t, table, &k, &v, 0));
-	return rc ? fail(t->db, rc, "write", err) : CS_OK;
+	return rc ? fail(t->db, write_error(t->db, rc), "write", err) : CS_OK;
 }
 
 int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, size_t len,

@@ -7,8 +7,8 @@
  *   type (f d l c b p s), mode (octal, without type), uid, gid, nlink, size,
  *   data bytes, mtime, ctime, atime, btime (seconds.nanoseconds, the seconds
  *   rounded down), inode, volume, device (major:minor), flags (hex), project
- *   id, content, xattrs (name=hex,... or name=#hash:length for long values),
- *   path (escaped)
+ *   id, content, xattrs (name=hex,... or name=#hash:length for long values; 0:
+ *   none; '=' and ',' of a name are escaped too), path (escaped)
  * content: a file's XXH3-128 (a hole counts as its length, 8 bytes
  * little-endian), a directory's digest, a symlink's target.
  *

@@ -3,8 +3,8 @@
  * format.h - every fact about bytes on disk. chunkstore-format(5) tells the
  * same in prose. Numbers are little-endian; "var" is LEB128, "svar" zigzag
  * coded LEB128; nothing stored is ever cast to a struct (LMDB promises 2-byte
- * alignment only). record.c, tree.c and extent.c pack and unpack; nobody else
- * touches stored bytes.
+ * alignment only). record.c, page.c, tree.c, extent.c and xattr.c pack and unpack;
+ * nobody else touches stored bytes.
  *
  * Format history: 1 the first.
  */

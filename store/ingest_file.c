@@ -51,7 +51,7 @@ bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 	       (S_ISDIR(now->mode) || old->nlink == now->nlink) &&
 	       (!S_ISREG(now->mode) || old->size == now->size) &&
 	       time_equal(old->mtime, now->mtime) && time_equal(old->ctime, now->ctime) &&
-	       (S_ISDIR(now->mode) || !too_young(now->ctime, now->mtime, in->trusted));
+	       !too_young(now->ctime, now->mtime, in->trusted);
 }
 
 /* A row for a file system that has none: a new one, or one that nothing of this backup lies on. */

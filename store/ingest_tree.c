@@ -38,12 +38,13 @@ struct frame {
 	size_t path_len;
 	uint64_t pos;         /* position of the first child: to begin anew */
 	size_t nlinks;
+	uint64_t unreadable, changed;
 
 	bool has_old;
 	struct cs_node old_self; /* the parent point's directory, held */
 	struct cs_dir *old;
 	const struct cs_node *old_next; /* NULL: at the end */
-	bool old_taken;                 /* old_next was matched by a name */
+	bool old_taken;                 /* old_next stands in the directory; else it is gone */
 
 	bool differs;         /* entries are being packed */
 	uint64_t count;
@@ -166,8 +167,10 @@ static int add_same(struct cs_ingest *in, struct frame *f, const struct cs_node 
 		    struct cs_error *err)
 {
 	int rc = f->differs ? pack_old(in, f, n, err) : CS_OK;
-	if (rc == CS_OK)
+	if (rc == CS_OK) {
 		count_entry(in, f, &n->entry);
+		f->old_taken = true;
+	}
 	return rc;
 }
 
@@ -284,6 +287,8 @@ static void begin_anew(struct cs_ingest *in, struct frame *f)
 	in->result.point.totals.bytes -= f->below.bytes;
 	in->pos = f->pos;
 	in->nlinks = f->nlinks;
+	in->result.point.unreadable = f->unreadable;
+	in->result.point.changed = f->changed;
 	f->next = 0;
 	f->count = 0;
 	f->subdirs = 0;
@@ -338,6 +343,8 @@ static int frame_push(struct frames *s, int fd, const struct cs_entry *self,
 	f->path_len = s->in->path.len;
 	f->pos = s->in->pos;
 	f->nlinks = s->in->nlinks;
+	f->unreadable = s->in->result.point.unreadable;
+	f->changed = s->in->result.point.changed;
 	if (old && S_ISDIR(old->entry.mode)) {
 		cs_node_copy(old, &f->old_self);
 		f->has_old = true;
@@ -397,7 +404,11 @@ static int full_path(struct cs_ingest *in, const struct frame *f, const char *na
 	return CS_OK;
 }
 
-/* Bring the parent's list to name. *found: its entry of this name, or NULL. */
+/*
+ * Bring the parent's list to name. *found: its entry of this name, or NULL.
+ * What the list passes without its having been added is a difference: it is
+ * gone, or could not be read this time.
+ */
 static int find_old(struct cs_ingest *in, struct frame *f, const char *name,
 		    const struct cs_node **found, struct cs_error *err)
 {
@@ -405,13 +416,11 @@ static int find_old(struct cs_ingest *in, struct frame *f, const char *name,
 	while (f->old_next) {
 		const struct cs_entry *o = &f->old_next->entry;
 		int d = f->old_taken ? -1 : cs_key_compare(o->name, o->name_len, name, strlen(name));
-		if (d == 0) {
-			f->old_taken = true;
+		if (d == 0)
 			*found = f->old_next;
-		}
 		if (d >= 0)
 			return CS_OK;
-		if (!f->old_taken && !f->differs) { /* an entry of the parent is gone */
+		if (!f->old_taken && !f->differs) {
 			int rc = begin_packing(in, f, err);
 			if (rc != CS_OK)
 				return rc;
@@ -461,8 +470,7 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 {
 	struct cs_ingest *in = s->in;
 	struct frame *f = &s->stack[s->depth - 1];
-	const struct cs_select *select = f->select && !f->select->whole ?
-						 cs_select_child(f->select, name) : NULL;
+	const struct cs_select *select = f->select ? cs_select_child(f->select, name) : NULL;
 	int fd = -EMFILE;
 	if (s->depth < CS_DEPTH_MAX)
 		fd = cs_walk_open(f->fd, name, O_DIRECTORY);
@@ -481,8 +489,7 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 			close(fd);
 		return rc;
 	}
-	bool empty = left_empty(in, fd, e, st,
-				e->volume != parent_volume && (!f->select || f->select->whole));
+	bool empty = left_empty(in, fd, e, st, e->volume != parent_volume && !select);
 	rc = note_position(in, e, err);
 	if (rc == CS_OK)
 		rc = frame_push(s, fd < 0 ? -1 : fd, e, select, old, err);

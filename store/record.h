@@ -78,7 +78,7 @@ struct cs_point_record {
 	struct cs_hash digest;
 	struct cs_totals totals;
 	uint64_t added_raw, added_stored, unreadable, changed;
-	struct cs_pages links;   /* (volume, inode) -> first position, of groups with two or more members */
+	struct cs_pages links;   /* link rows (extent.h) of groups with two or more members */
 	uint8_t *root;           /* the root's entry, packed as a directory page of one item */
 	size_t root_len;
 	struct cs_volume *volumes;

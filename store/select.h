@@ -11,7 +11,7 @@
 /* One directory on the way to the named paths. */
 struct cs_select {
 	char *name;
-	bool whole; /* named itself: everything below it */
+	bool whole; /* named itself: everything below it, whatever else is named there */
 	struct cs_select *child; /* in name order */
 	struct cs_select *next;
 };

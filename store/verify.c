@@ -527,6 +527,34 @@ static int check_dir(void *arg, const char *path, const struct cs_node *n, struc
 	return CS_OK;
 }
 
+/* What the record refers to beside the tree: rows of hard links, the root's attributes. */
+static void check_record(struct verify *v, const struct cs_node *root)
+{
+	struct cs_error why = { 0 };
+	struct cs_xattrs x = { 0 };
+	struct cs_pages links = v->tree->record.links;
+	uint64_t next = 0;
+	int rc = links.root ? CS_OK : CS_E_NOTFOUND;
+	while (rc == CS_OK) {
+		struct cs_leaf leaf;
+		rc = cs_reader_leaf(v->store, links, CS_PAGE_LINK, CS_BY_INDEX, next, NULL, 0, &leaf,
+				    &why);
+		if (rc != CS_OK)
+			break;
+		next = leaf.first + leaf.page->n;
+		cs_cache_release(leaf.held);
+		if (links.level == 0)
+			break;
+	}
+	if (rc != CS_OK && rc != CS_E_NOTFOUND)
+		found(v, "tree-damaged: %s/%s: its table of hard links: %.150s",
+		      v->tree->point.series, v->tree->point.name, why.text);
+	if (cs_xattrs_load(v->tree, root, &x, &why) != CS_OK)
+		found(v, "tree-damaged: %s/%s: its root's extended attributes: %.150s",
+		      v->tree->point.series, v->tree->point.name, why.text);
+	cs_xattrs_release(&x);
+}
+
 static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 {
 	struct cs_error why = { 0 };
@@ -551,9 +579,11 @@ static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 		rc = CS_OK;
 	v->result.entries++;
 	cs_buf_clear(&v->line);
-	if (rc == CS_OK && cs_node_dump_line(v->tree, &root, "", 0, &v->line, &why) == CS_OK) {
+	if (rc == CS_OK) {
+		check_record(v, &root);
+		int bad = cs_node_dump_line(v->tree, &root, "", 0, &v->line, &why);
 		struct cs_hash digest = cs_hash_of(v->line.data, v->line.len);
-		if (!cs_hash_equal(&digest, &v->tree->record.digest))
+		if (bad != CS_OK || !cs_hash_equal(&digest, &v->tree->record.digest))
 			found(v, "digest-wrong: %s/%s: the point's digest does not follow from it",
 			      v->tree->point.series, v->tree->point.name);
 	}

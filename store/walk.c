@@ -109,7 +109,6 @@ int cs_walk_stat(int dirfd, const char *name, struct cs_entry *out, struct cs_so
 	if (st) {
 		st->dev_major = x.stx_dev_major;
 		st->dev_minor = x.stx_dev_minor;
-		st->mount_root = (x.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 	}
 	return 0;
 }

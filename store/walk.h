@@ -29,7 +29,6 @@ int cs_names_read(int fd, struct cs_names *l);
 
 struct cs_source_stat {
 	uint32_t dev_major, dev_minor;
-	bool mount_root; /* a mount point of some file system */
 };
 /* Attributes of name in dirfd ("" is dirfd itself); not its name, content or xattrs. 0 or an errno. */
 int cs_walk_stat(int dirfd, const char *name, struct cs_entry *out, struct cs_source_stat *st);

@@ -47,11 +47,27 @@ rm -rf "$T/out"
 check "restore" chunkstore restore s "$T/out"
 check "is complete" treecmp "$T/a" "$T/out"
 
+# One that the parent point has, and that cannot be read now, costs no neighbour its place.
+for name in 1 2 3 4 5; do echo "old $name" >"$T/a/dir/n$name"; done
+run as "$chunkstore" backup -q --series s --root "$T/a"
+is "exit status 0" $status 0
+chmod 0 "$T/a/dir/n2"
+for changed in none n4; do
+	[ $changed = none ] || echo "new" >"$T/a/dir/n4"
+	run as "$chunkstore" backup -q --series s --root "$T/a"
+	is "exit status 3 (changed: $changed)" $status 3
+	rm -rf "$T/out"
+	check "restore" chunkstore restore s "$T/out"
+	is "every neighbour is there" "$(cd "$T/out/dir" && echo n*)" "n1 n3 n4 n5"
+	check "with its own content" cmp "$T/a/dir/n4" "$T/out/dir/n4"
+	check "verify" chunkstore verify
+done
+
 check_status "a source that is not there at all is an error" 1 \
 	chunkstore backup --series t --root "$T/nowhere"
 one_line_error "that names it" nowhere
 check_status "a root that is a file too" 1 chunkstore backup --series t --root "$T/a/fine"
-is "neither made a point" "$(points)" 2
+is "neither made a point" "$(points)" 5
 run chunkstore backup -q --series t "$T/a/fine" "$T/nowhere"
 is "one missing path among others: exit status 3" $status 3
 like "it is named" "$(stderr)" nowhere
