@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 
 DROP_CACHES = "/proc/sys/vm/drop_caches"
-POLL = 0.05  # seconds between two looks at a server's memory
+POLL = 0.05  # seconds between two looks at a process's memory
 GRACE = 10  # seconds a server gets to leave before it is told to, and then again
 
 
@@ -51,7 +51,8 @@ def shell(line, cwd=None):
 class Sample:
     wall: float
     cpu: float = None
-    rss: int = None  # peak, bytes
+    rss: int = None  # peak, bytes; counts what is mapped from files, too
+    anon: int = None  # peak of what is not, as seen now and then
     server: dict = None  # cpu, rss, anon of the process behind a mount
 
     def as_dict(self):
@@ -77,6 +78,29 @@ def last_line(path):
     except OSError:
         lines = []
     return lines[-1][:200] if lines else "without a word"
+
+
+class Watch:
+    """Looks at the memory of a process until told to stop."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.anon = self.rss = 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        self.anon = max(self.anon, status_bytes(self.pid, "RssAnon"))
+        self.rss = max(self.rss, status_bytes(self.pid, "VmHWM"))
+
+    def watch(self):
+        while not self.done.wait(POLL):
+            self.look()
+
+    def stop(self):
+        self.done.set()
+        self.thread.join()
 
 
 class Bench:
@@ -139,18 +163,22 @@ class Bench:
             p = self.start(cmd, log)
             alarm = threading.Timer(self.timeout, too_late)
             alarm.start()
+            memory = Watch(p.pid)
             try:
                 usage = self.reap(p)
                 wall = time.monotonic() - begin
             finally:
                 alarm.cancel()
+                memory.stop()
         if late:
             raise Failed(f"{cmd.text()}: not done after {self.timeout} s")
         if p.returncode not in cmd.ok:
             raise Failed(f"{cmd.text()}: exit status {p.returncode}: {last_line(self.log)}")
         # A child's peak starts from what this process had when it was made.
         rss = usage.ru_maxrss * 1024
-        return Sample(wall, usage.ru_utime + usage.ru_stime, rss if rss > floor else None)
+        anon = memory.anon if cmd.argv[0] != "bash" else 0  # which only waits for the others
+        return Sample(wall, usage.ru_utime + usage.ru_stime, rss if rss > floor else None,
+                      anon or None)
 
     def output(self, cmd):
         self.run(cmd)
@@ -231,9 +259,7 @@ class Mount:
         self.point = bench.path("mnt-" + name)
         self.log = bench.path("log-" + name)
         self.server = None
-        self.anon = self.rss = 0
-        self.done = threading.Event()
-        self.watcher = threading.Thread(target=self.watch, daemon=True)
+        self.memory = None
 
     def start(self, cmd, newest):
         """Seconds from the start of the server until newest can be listed."""
@@ -257,29 +283,22 @@ class Mount:
             raise
         finally:
             alarm.cancel()
-        self.watcher.start()
+        self.memory = Watch(self.server.pid)
         return wall
-
-    def look(self):
-        self.anon = max(self.anon, status_bytes(self.server.pid, "RssAnon"))
-        self.rss = max(self.rss, status_bytes(self.server.pid, "VmHWM"))
-
-    def watch(self):
-        while not self.done.wait(POLL):
-            self.look()
 
     def stop(self):
         """Unmount and wait for the server; what it took, or None if it had gone before."""
-        self.done.set()
         if self in self.bench.mounts:
             self.bench.mounts.remove(self)
-        if self.server.pid in self.bench.running:
-            self.look()
+        memory, self.memory = self.memory, None
+        if memory:
+            memory.look()
+            memory.stop()
         self.unmount()
         usage = self.wait_for_server()
-        if not usage:
+        if not usage or not memory:
             return None
-        return {"cpu": usage.ru_utime + usage.ru_stime, "rss": self.rss, "anon": self.anon}
+        return {"cpu": usage.ru_utime + usage.ru_stime, "rss": memory.rss, "anon": memory.anon}
 
     def unmount(self):
         tool = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]

@@ -137,15 +137,12 @@ class Plan:
     # -------------------------------------------------------- backups
 
     def backup(self, tool, name, command, cache):
-        """Once, measured if this was asked for; False if it failed."""
-        if command is None or (tool.name, name) in self.out:
-            return command is None
+        """Once; measured if this was asked for."""
         if not self.wanted(name):
             self.bench.run(command)
-            return True
+            return
         self.prepare_cache(cache, self.tree, tool.dir)
         self.take(name, tool, self.bench.run(command), command, cache)
-        return True
 
     def measure_stored(self, tool):
         if not self.wanted("stored") or tool.name in self.stored:
@@ -167,8 +164,9 @@ class Plan:
                     tool.empty()
                     self.backup(tool, "first", tool.backup(), cache)
                     self.measure_stored(tool)
-                    if self.wanted("unchanged"):
-                        self.backup(tool, "unchanged", tool.again(), cache)
+                    again = tool.again() if self.wanted("unchanged") else None
+                    if again:
+                        self.backup(tool, "unchanged", again, cache)
                 except Failed as e:
                     self.skip(tool, "backup", e)
             self.tools = [t for t in self.tools if (t.name, "backup") not in self.out]

@@ -117,7 +117,7 @@ class Report:
         self.lines.append(line.rstrip())
 
     def row(self, *cells):
-        widths = (12, 5, 9, 9, 9, 8, 10, 9, 9, 10, 9)
+        widths = (12, 5, 9, 9, 9, 9, 7, 7, 9, 7, 7, 8)
         line = f"  {cells[0]:<{widths[0]}}"
         self.put(line + "".join(f"{c:>{w}}" for c, w in zip(cells[1:], widths[1:])))
 
@@ -151,6 +151,7 @@ class Report:
             self.row(tool, str(len(walls)), seconds(min(walls)),
                      seconds(r.median(name, tool)), seconds(max(walls)),
                      seconds(r.middle(name, tool, lambda s: s.cpu)),
+                     megabytes(r.peak(name, tool, lambda s: s.anon)),
                      megabytes(r.peak(name, tool, lambda s: s.rss)),
                      seconds(r.middle(name, tool, server("cpu"))),
                      megabytes(r.peak(name, tool, server("anon"))),
@@ -201,10 +202,11 @@ class Report:
         if self.results.rows:
             self.put("seconds, MB of 10^6 bytes; medians of CPU, peaks of memory; ratio of the "
                      "medians, ours/theirs;")
-            self.put("- for peak memory: less than the measuring script itself has")
-            self.put(f"{'':<43}--- the command ---  ---- the mount's server ----")
-            self.row("", "runs", "min", "median", "max", "CPU", "peak mem", "CPU", "anon mem",
-                     "peak mem", "ratio")
+            self.put("anon: not mapped from a file, seen every 50 ms; peak: all that is resident, "
+                     "- if below the script's own")
+            self.put(f"{'':<51}--- the command ---    --- its server ---")
+            self.row("", "runs", "min", "median", "max", "CPU s", "anon", "peak", "CPU s", "anon",
+                     "peak", "ratio")
         for name in self.titles:
             if name in self.results.rows:
                 self.measure(name)
