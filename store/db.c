@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Address space is free, but not under the sanitizers' shadow maps. */
@@ -223,31 +224,57 @@ static int open_env(struct cs_db *db, int flags)
 	return rc;
 }
 
+static int open_env_guarded(struct cs_db *db, int flags)
+{
+	int rc;
+	GUARDED(rc, open_env(db, flags));
+	return rc;
+}
+
+#define OPEN_TRIES 50
+
+/*
+ * LMDB 0.9.30 and later destroys its mutexes when the last user closes; who
+ * opens in that instant finds them destroyed (EINVAL) and has to open anew.
+ */
+static int open_both(struct cs_db *db, int flags, struct cs_error *err)
+{
+	struct cs_error why = { 0 };
+	int rc = CS_OK;
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		rc = open_env_guarded(db, flags);
+		if (rc)
+			return fail(db, rc, "cannot open", err);
+		rc = open_tables(db, flags, &why);
+		if (rc == CS_OK || why.sys_errno != EINVAL)
+			break;
+		mdb_env_close(db->env);
+		db->env = NULL;
+		nanosleep(&(struct timespec){ 0, 1000000L * (1 + i % 7) }, NULL);
+	}
+	if (rc != CS_OK && err)
+		*err = why;
+	return rc;
+}
+
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct cs_db *db = cs_zalloc(sizeof(*db));
 	if (!db || !(db->dir = cs_strdup(dir))) {
 		free(db);
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
 	pthread_mutex_init(&db->lock, NULL);
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, install_guard);
-	int rc;
-	GUARDED(rc, open_env(db, flags));
-	if (rc) {
-		rc = fail(db, rc, "cannot open", err);
-		goto out;
+	int rc = open_both(db, flags, err);
+	if (rc != CS_OK) {
+		cs_db_close(db);
+		return rc;
 	}
 	if (flags != CS_DB_READ) {
 		int dead;
 		mdb_reader_check(db->env, &dead);
-	}
-	rc = open_tables(db, flags, err);
-out:
-	if (rc != CS_OK) {
-		cs_db_close(db);
-		return rc;
 	}
 	*out = db;
 	return CS_OK;
