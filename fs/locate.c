@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define PARENTS 8192 /* a power of two; 128 KiB */
+#define DEPTH 4096   /* no point is deeper; one that is made to look so must not keep us */
 
 static void add_name(char *path, size_t cap, const struct cs_entry *e)
 {
@@ -101,7 +102,11 @@ int cs_locate(struct cs_tree *t, uint64_t pos, uint64_t *out_parent, char *path,
 			*out_parent = 0;
 		goto out;
 	}
-	while ((r = step(t, &dir, pos, &child, err)) == 0) {
+	for (unsigned depth = 0; (r = step(t, &dir, pos, &child, err)) == 0; depth++) {
+		if (depth == DEPTH) {
+			r = cs_fail(err, CS_E_CORRUPT, "the tree is too deep");
+			goto out;
+		}
 		add_name(path, cap, &child.entry);
 		cs_node_release(&dir);
 		dir = child;

@@ -5,6 +5,9 @@
  * A damaged bundle can fail thousands of reads a second, and a full disk of
  * log lines is worse than the damage: lines are paid for from a bucket that
  * holds BURST of them and gets one a second.
+ *
+ * A line may hold a name out of the store: what could drive a terminal or
+ * begin another line becomes '?'.
  */
 #include "log.h"
 
@@ -56,6 +59,9 @@ void cs_log_line(struct cs_log *l, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
 
 	pthread_mutex_lock(&l->lock);
 	if (!pay(l)) {

@@ -11,11 +11,13 @@
 
 #include "store/chunkstore.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATUS_USAGE 2
 
@@ -271,10 +273,24 @@ static int parse(int argc, char **argv, struct args *a)
 	return -1;
 }
 
+/*
+ * Without this the store, the lease or the pipe to the waiting parent would get
+ * the number of a closed stdin, stdout or stderr, which the daemon replaces.
+ */
+static bool occupy_standard_files(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a = { .passed = calloc(1, 1) };
 
+	if (!occupy_standard_files())
+		return 1;
 	if (!a.passed) {
 		fprintf(stderr, "chunkfs: %s\n", cs_code_text(CS_E_NOMEM));
 		return 1;

@@ -47,7 +47,7 @@ static int run_mount(struct cs_cli *cli, const void *values, int argc, char **ar
 {
 	const struct mount_values *v = values;
 	char path[PATH_MAX];
-	const char **args = calloc(5 + 2 * v->options.count, sizeof(*args));
+	const char **args = calloc(6 + 2 * v->options.count, sizeof(*args));
 	size_t n = 0;
 	int rc;
 
@@ -55,14 +55,15 @@ static int run_mount(struct cs_cli *cli, const void *values, int argc, char **ar
 	if (!args)
 		return cs_fail(err, CS_E_NOMEM, "%s", cs_code_text(CS_E_NOMEM));
 	args[n++] = "chunkfs";
-	args[n++] = cli->store_path;
-	args[n++] = argv[0];
 	if (v->foreground)
 		args[n++] = "-f";
 	for (size_t i = 0; i < v->options.count; i++) {
 		args[n++] = "-o";
 		args[n++] = v->options.items[i];
 	}
+	args[n++] = "--";
+	args[n++] = cli->store_path;
+	args[n] = argv[0];
 	if (beside("chunkfs", path, sizeof(path)) == 0)
 		execv(path, (char **)args);
 	execvp("chunkfs", (char **)args);
