@@ -2,6 +2,7 @@
 #include "bundles.h"
 
 #include "alloc.h"
+#include "hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,8 @@ int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &value, err);
-	if (rc == 1 && cs_u64_value(key, number) != CS_OK)
+	/* numbers that go back would send whoever walks the table round for ever */
+	if (rc == 1 && (cs_u64_value(key, number) != CS_OK || *number < from))
 		rc = cs_fail(err, CS_E_CORRUPT, "the table of bundles is damaged");
 	if (rc == 1)
 		*out = value;
@@ -57,11 +59,39 @@ int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs
 	return rc;
 }
 
+static uint64_t moved_check(cs_chunk from, cs_chunk to)
+{
+	uint64_t both[2] = { from, to };
+	return cs_checksum(both, sizeof(both));
+}
+
+int cs_moved_put(struct cs_txn *t, cs_chunk from, cs_chunk to, struct cs_error *err)
+{
+	uint64_t value[2] = { to, moved_check(from, to) };
+	_Static_assert(sizeof(value) == CS_MOVED_SIZE, "a row of the moved table");
+	return cs_db_put(t, CS_T_MOVED, cs_u64_key(&from), (struct cs_slice){ value, sizeof(value) },
+			 err);
+}
+
+int cs_moved_unpack(struct cs_slice from, struct cs_slice value, cs_chunk *out_from,
+		    cs_chunk *out_to)
+{
+	uint64_t v[2];
+	if (cs_u64_value(from, out_from) != CS_OK || value.len != sizeof(v))
+		return CS_E_CORRUPT;
+	memcpy(v, value.data, sizeof(v));
+	if (v[1] != moved_check(*out_from, v[0]))
+		return CS_E_CORRUPT;
+	*out_to = v[0];
+	return CS_OK;
+}
+
 int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out, struct cs_error *err)
 {
 	struct cs_slice v;
 	int rc = cs_db_get(t, CS_T_MOVED, cs_u64_key(&chunk), &v, err);
-	if (rc == 1 && cs_u64_value(v, out) != CS_OK)
+	cs_chunk from;
+	if (rc == 1 && cs_moved_unpack(cs_u64_key(&chunk), v, &from, out) != CS_OK)
 		return cs_fail(err, CS_E_CORRUPT, "the table of moved chunks is damaged");
 	if (rc == 0)
 		*out = chunk;
@@ -105,9 +135,9 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct 
 	return CS_OK;
 }
 
-int cs_bundle_encode(struct cs_compressor *c, int kind, const struct cs_buf *table,
-		     uint32_t nslots, const uint8_t *raw, size_t raw_len, uint8_t **out,
-		     size_t *out_len)
+int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
+		     const struct cs_buf *table, uint32_t nslots, const uint8_t *raw,
+		     size_t raw_len, uint8_t **out, size_t *out_len)
 {
 	size_t head = CS_BUNDLE_HEADER_SIZE + table->len;
 	size_t cap = head + cs_compress_bound(raw_len);
@@ -125,7 +155,7 @@ int cs_bundle_encode(struct cs_compressor *c, int kind, const struct cs_buf *tab
 		memcpy(b + head, raw, n);
 	}
 	cs_bundle_header_pack(&h, b);
-	cs_bundle_seal(b, head + n);
+	cs_bundle_seal(b, head + n, number);
 	*out = b;
 	*out_len = head + n;
 	return CS_OK;
@@ -152,13 +182,13 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 	return CS_OK;
 }
 
-int cs_bundle_decode(struct cs_decompressor *d, const void *data, size_t len,
+int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 		     struct cs_bundle **out)
 {
 	struct cs_bundle_header h;
 	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc == CS_OK)
-		rc = cs_bundle_check(data, len);
+		rc = cs_bundle_check(data, len, number);
 	if (rc != CS_OK)
 		return rc;
 	struct cs_bundle *b = cs_zalloc(sizeof(*b));

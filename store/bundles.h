@@ -41,6 +41,14 @@ int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err) CS_M
 int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
 		    struct cs_error *err) CS_MUST_CHECK;
 
+/*
+ * A row of the moved table: where a chunk went, with a checksum of both
+ * numbers, since a wrong one would lead to other bytes.
+ */
+#define CS_MOVED_SIZE 16
+int cs_moved_put(struct cs_txn *t, cs_chunk from, cs_chunk to, struct cs_error *err) CS_MUST_CHECK;
+int cs_moved_unpack(struct cs_slice from, struct cs_slice value, cs_chunk *out_from,
+		    cs_chunk *out_to) CS_MUST_CHECK;
 /* Where a chunk is now: itself, or where gc moved it. 1: moved. */
 int cs_chunk_moved(struct cs_txn *t, cs_chunk chunk, cs_chunk *out,
 		   struct cs_error *err) CS_MUST_CHECK;
@@ -56,9 +64,9 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out,
  * their packed slot table: compressed, or raw when that does not help. *out is
  * allocated; free with free(). CS_E_NOMEM.
  */
-int cs_bundle_encode(struct cs_compressor *c, int kind, const struct cs_buf *table,
-		     uint32_t nslots, const uint8_t *raw, size_t raw_len, uint8_t **out,
-		     size_t *out_len) CS_MUST_CHECK;
+int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
+		     const struct cs_buf *table, uint32_t nslots, const uint8_t *raw,
+		     size_t raw_len, uint8_t **out, size_t *out_len) CS_MUST_CHECK;
 
 /* A bundle decoded into memory. */
 struct cs_bundle {
@@ -69,10 +77,11 @@ struct cs_bundle {
 	uint32_t raw_len;
 };
 /*
- * Check and decode a stored bundle. CS_E_CORRUPT when the checksum, the table
- * or the frame is wrong; CS_E_NOMEM. *out: cs_bundle_free.
+ * Check and decode the stored bundle of a number. CS_E_CORRUPT when the
+ * checksum, the table or the frame is wrong, or it is another number's;
+ * CS_E_NOMEM. *out: cs_bundle_free.
  */
-int cs_bundle_decode(struct cs_decompressor *d, const void *data, size_t len,
+int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 		     struct cs_bundle **out) CS_MUST_CHECK;
 void cs_bundle_free(struct cs_bundle *b);
 /* Memory it takes. */

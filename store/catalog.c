@@ -100,12 +100,39 @@ int cs_series_get(struct cs_store *s, const char *name, uint32_t id, struct cs_s
 	return CS_OK;
 }
 
+static int get_point(struct cs_txn *t, uint64_t seq, struct cs_point *out, struct cs_error *err)
+{
+	struct cs_point_record r;
+	int rc = cs_points_get(t, seq, &r, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_point_from_record(t, &r, out, err);
+	cs_point_record_release(&r);
+	return rc;
+}
+
+/*
+ * The point that a row of the catalog names (name NULL: any of the series). In
+ * one transaction the row and the record agree, or the store is damaged.
+ */
+static int get_named(struct cs_txn *t, uint32_t series_id, const char *name, uint64_t seq,
+		     struct cs_point *out, struct cs_error *err)
+{
+	int rc = get_point(t, seq, out, err);
+	bool agrees = rc == CS_OK && out->series_id == series_id &&
+		      (!name || strcmp(out->name, name) == 0);
+	if (rc == CS_E_NOTFOUND || (rc == CS_OK && !agrees))
+		return cs_fail(err, CS_E_CORRUPT,
+			       "the catalog is damaged: point %llu is not where its name says",
+			       (unsigned long long)seq);
+	return rc;
+}
+
 /* The point after `after` in a series: 1, 0 at the end. */
 static int next_point(struct cs_store *s, uint32_t series_id, const char *after,
 		      struct cs_point *out, struct cs_error *err)
 {
 	struct cs_txn *t;
-	struct cs_point_record r;
 	char name[CS_POINT_NAME_MAX + 1];
 	uint64_t seq;
 	int rc = cs_txn_read(s->db, &t, err);
@@ -113,11 +140,7 @@ static int next_point(struct cs_store *s, uint32_t series_id, const char *after,
 		return rc;
 	rc = cs_catalog_next(t, series_id, after, name, &seq, err);
 	if (rc == 1) {
-		rc = cs_points_get(t, seq, &r, err);
-		if (rc == CS_OK) {
-			rc = cs_point_from_record(t, &r, out, err);
-			cs_point_record_release(&r);
-		}
+		rc = get_named(t, series_id, name, seq, out, err);
 		rc = rc == CS_OK ? 1 : rc;
 	}
 	cs_txn_end(t);
@@ -164,17 +187,6 @@ int cs_points_list(struct cs_store *s, const char *series, const char *after, cs
 	return rc == CS_OK ? list_series(s, one.id, after, fn, arg, err) : rc;
 }
 
-static int get_point(struct cs_txn *t, uint64_t seq, struct cs_point *out, struct cs_error *err)
-{
-	struct cs_point_record r;
-	int rc = cs_points_get(t, seq, &r, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_point_from_record(t, &r, out, err);
-	cs_point_record_release(&r);
-	return rc;
-}
-
 int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out, struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -204,7 +216,9 @@ static int point_by_name(struct cs_txn *t, const char *series, const char *name,
 	}
 	if (rc == 0)
 		return cs_fail(err, CS_E_NOTFOUND, "no point named %s/%s", series, name);
-	return rc < 0 ? rc : get_point(t, seq, out, err);
+	if (rc < 0)
+		return rc;
+	return get_named(t, r.id, strcmp(name, "latest") == 0 ? NULL : name, seq, out, err);
 }
 
 int cs_point_by_name(struct cs_store *s, const char *series, const char *name,

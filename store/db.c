@@ -75,43 +75,62 @@ static const struct {
 
 /*
  * A disk error, or a file that was cut short, shows as SIGBUS when the map is
- * touched. What reads the map does so under a guard: the signal ends the read
- * with an error, and nothing else. A SIGBUS elsewhere keeps its old meaning.
+ * touched. Pages of LMDB's trees have no checksum: a damaged one sends LMDB to
+ * an address that is none (SIGSEGV) or into one of its assertions. What reads
+ * the map does so under a guard: any of the three ends the read with an error,
+ * and nothing else. A signal elsewhere keeps its old meaning.
  */
+enum { MET_SECTOR = 1, MET_PAGE };
 static _Thread_local sigjmp_buf *guard;
-static struct sigaction old_action;
+static struct sigaction old_bus, old_segv;
 
-static void on_bus_error(int sig, siginfo_t *info, void *context)
+static void on_bad_page(int sig, siginfo_t *info, void *context)
 {
+	const struct sigaction *old = sig == SIGBUS ? &old_bus : &old_segv;
 	if (guard)
-		siglongjmp(*guard, 1);
-	if (old_action.sa_flags & SA_SIGINFO) {
-		old_action.sa_sigaction(sig, info, context);
-	} else if (old_action.sa_handler != SIG_DFL && old_action.sa_handler != SIG_IGN) {
-		old_action.sa_handler(sig);
+		siglongjmp(*guard, sig == SIGBUS ? MET_SECTOR : MET_PAGE);
+	if (old->sa_flags & SA_SIGINFO) {
+		old->sa_sigaction(sig, info, context);
+	} else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
+		old->sa_handler(sig);
 	} else {
-		signal(SIGBUS, SIG_DFL);
-		raise(SIGBUS);
+		signal(sig, SIG_DFL);
+		raise(sig);
 	}
+}
+
+/* LMDB aborts when this returns. */
+static void on_assertion(MDB_env *env, const char *text)
+{
+	(void)env;
+	(void)text;
+	if (guard)
+		siglongjmp(*guard, MET_PAGE);
 }
 
 static void install_guard(void)
 {
 	struct sigaction a = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-	a.sa_sigaction = on_bus_error;
-	sigaction(SIGBUS, &a, &old_action);
+	a.sa_sigaction = on_bad_page;
+	sigaction(SIGBUS, &a, &old_bus);
+	sigaction(SIGSEGV, &a, &old_segv);
 }
 
-/* rc = the value of call, or EIO if it met a bad page. */
+/* rc = the value of call, EIO if it met a bad sector, MDB_CORRUPTED if it met a bad page. */
 #define GUARDED(rc, call)                          \
 	do {                                       \
 		sigjmp_buf here;                   \
-		if (sigsetjmp(here, 0) == 0) {     \
+		switch (sigsetjmp(here, 0)) {      \
+		case 0:                            \
 			guard = &here;             \
 			atomic_signal_fence(memory_order_seq_cst); \
 			(rc) = (call);             \
-		} else {                           \
+			break;                     \
+		case MET_SECTOR:                   \
 			(rc) = EIO;                \
+			break;                     \
+		default:                           \
+			(rc) = MDB_CORRUPTED;      \
 		}                                  \
 		atomic_signal_fence(memory_order_seq_cst); \
 		guard = NULL;                      \
@@ -208,7 +227,9 @@ static int open_env(struct cs_db *db, int flags)
 		rc = mdb_env_create(&db->env);
 		if (rc)
 			return rc;
-		rc = mdb_env_set_maxdbs(db->env, CS_TABLES + 4);
+		rc = mdb_env_set_assert(db->env, on_assertion);
+		if (rc == 0)
+			rc = mdb_env_set_maxdbs(db->env, CS_TABLES + 4);
 		if (rc == 0)
 			rc = mdb_env_set_maxreaders(db->env, READERS_MAX);
 		if (rc == 0)

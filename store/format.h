@@ -25,7 +25,7 @@
 #define CS_DB_META "meta"             /* text key -> store header or u64 counter */
 #define CS_DB_BUNDLES "bundles"       /* bundle number (integer key) -> bundle */
 #define CS_DB_INDEX "index"           /* hash key (integer key) -> chunk numbers (dup, integer) */
-#define CS_DB_MOVED "moved"           /* chunk number (integer key) -> chunk number */
+#define CS_DB_MOVED "moved"           /* chunk number (integer key) -> chunk number, XXH3-64 of both */
 #define CS_DB_POINTS "points"         /* point seq (integer key) -> point record */
 #define CS_DB_SERIES "series"         /* series name -> series record */
 #define CS_DB_SERIES_IDS "series_ids" /* series id (integer key) -> series name */
@@ -57,7 +57,8 @@
 
 /*
  * Bundle: header, slot table, payload
- *   0  8  XXH3-64 of everything that follows
+ *   0  8  XXH3-64 of everything that follows, the seed being the number of the bundle:
+ *         a damaged tree may lead to another bundle, whose bytes are as sound
  *   8  4  magic "CSBN"
  *  12  1  kind: 1 data (files' bytes, long xattr values), 2 metadata (pages,
  *         lists of xattrs). Equal bytes of different kind are different

@@ -129,8 +129,8 @@ static int flush_survivors(struct gc *g, struct cs_error *err)
 		return CS_OK;
 	uint8_t *out;
 	size_t len;
-	int rc = cs_bundle_encode(g->compressor, g->kind, &g->table, g->nslots, g->raw, g->used, &out,
-				  &len);
+	int rc = cs_bundle_encode(g->compressor, g->number, g->kind, &g->table, g->nslots, g->raw,
+				  g->used, &out, &len);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
 	rc = cs_bundles_put(g->txn, g->number, out, len, err);
@@ -167,11 +167,6 @@ static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *
 	return CS_OK;
 }
 
-static int put_moved(struct gc *g, cs_chunk from, cs_chunk to, struct cs_error *err)
-{
-	return cs_db_put(g->txn, CS_T_MOVED, cs_u64_key(&from), cs_u64_key(&to), err);
-}
-
 /* Rows that led to `old` lead to `new` now: a reference is at most one step from its chunk. */
 static int redirect(struct gc *g, cs_chunk old, cs_chunk new, struct cs_error *err)
 {
@@ -183,10 +178,10 @@ static int redirect(struct gc *g, cs_chunk old, cs_chunk new, struct cs_error *e
 		else
 			hi = mid;
 	}
-	int rc = put_moved(g, old, new, err);
+	int rc = cs_moved_put(g->txn, old, new, err);
 	for (; lo < g->marks.nmoved && g->by_to[lo].to == old && rc == CS_OK; lo++)
 		if (g->by_to[lo].used)
-			rc = put_moved(g, g->by_to[lo].from, new, err);
+			rc = cs_moved_put(g->txn, g->by_to[lo].from, new, err);
 	return rc;
 }
 

@@ -26,6 +26,11 @@ uint64_t cs_checksum(const void *data, size_t len)
 	return XXH3_64bits(data, len);
 }
 
+uint64_t cs_checksum_seeded(const void *data, size_t len, uint64_t seed)
+{
+	return XXH3_64bits_withSeed(data, len, seed);
+}
+
 struct cs_hash cs_hash_cut(struct cs_hash h, unsigned bits)
 {
 	for (unsigned i = 0; i < CS_HASH_SIZE; i++) {

@@ -13,8 +13,10 @@
 #include "entry.h"
 
 struct cs_hash cs_hash_of(const void *data, size_t len);
-/* XXH3-64: the checksum of bundles. */
+/* XXH3-64 */
 uint64_t cs_checksum(const void *data, size_t len);
+/* The same with a seed: the checksum of bundles. */
+uint64_t cs_checksum_seeded(const void *data, size_t len, uint64_t seed);
 /* Keep the first `bits` bits (1..128), clear the rest. */
 struct cs_hash cs_hash_cut(struct cs_hash h, unsigned bits);
 /* The first 64 bits as a number. */

@@ -69,7 +69,7 @@ static int list_moved(struct cs_marks *m, struct cs_store *s, struct cs_error *e
 		rc = cs_cursor_move(c, CS_SEEK_FIRST, &key, &v, err);
 	while (rc == 1) {
 		struct cs_mark_moved row = { 0 };
-		if (cs_u64_value(key, &row.from) != CS_OK || cs_u64_value(v, &row.to) != CS_OK)
+		if (cs_moved_unpack(key, v, &row.from, &row.to) != CS_OK)
 			rc = cs_fail(err, CS_E_CORRUPT, "the table of moved chunks is damaged");
 		else if (cs_grow(&m->moved, &m->moved_cap, m->nmoved + 1, sizeof(row)) != CS_OK)
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");

@@ -244,8 +244,8 @@ static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
 static int box_compress(struct cs_compressor *c, struct box *b)
 {
 	uint8_t *out;
-	int rc = cs_bundle_encode(c, b->kind, &b->table, (uint32_t)b->nslots, b->raw, b->used, &out,
-				  &b->stored_len);
+	int rc = cs_bundle_encode(c, b->number, b->kind, &b->table, (uint32_t)b->nslots, b->raw,
+				  b->used, &out, &b->stored_len);
 	if (rc != CS_OK)
 		return rc;
 	/* many wait to be committed: give the spare room back */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "points.h"
 
+#include "page.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,12 @@ static size_t catalog_key(uint32_t series_id, const char *name, uint8_t out[CATA
 		out[i] = (uint8_t)(series_id >> (8 * (3 - i)));
 	memcpy(out + 4, name, n);
 	return 4 + n;
+}
+
+/* Keys that do not ascend would send whoever lists them round for ever. */
+static bool is_behind(struct cs_slice key, struct cs_slice last)
+{
+	return cs_key_compare(key.data, key.len, last.data, last.len) > 0;
 }
 
 /* ---- series */
@@ -52,7 +60,8 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 	if (rc == 1 && key.len == strlen(after) && memcmp(key.data, after, key.len) == 0)
 		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
 	if (rc == 1) {
-		if (key.len > CS_SERIES_MAX || !cs_name_valid(key.data, key.len) ||
+		if (!is_behind(key, text(after)) || key.len > CS_SERIES_MAX ||
+		    !cs_name_valid(key.data, key.len) ||
 		    cs_series_record_unpack(v.data, v.len, out) != CS_OK) {
 			rc = damaged(err, "a series");
 		} else {
@@ -179,6 +188,8 @@ int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after,
 	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
 	if (rc == 1 && *after && key.len == from_len && memcmp(key.data, from, from_len) == 0)
 		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
+	if (rc == 1 && !is_behind(key, (struct cs_slice){ from, from_len }))
+		rc = damaged(err, "the order of names");
 	if (rc == 1)
 		rc = catalog_row(key, v, series_id, name, seq, err);
 	cs_cursor_close(c);
@@ -272,7 +283,7 @@ int cs_points_next(struct cs_txn *t, uint64_t from, struct cs_point_record *out,
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
-	if (rc == 1 && cs_u64_value(key, &seq) != CS_OK)
+	if (rc == 1 && (cs_u64_value(key, &seq) != CS_OK || seq < from))
 		rc = damaged(err, "a point");
 	cs_cursor_close(c);
 	if (rc != 1)

@@ -35,7 +35,7 @@ static int decode_value(struct cs_decompressor *d, uint64_t number, struct cs_sl
 	int rc = cs_db_load(v, err);
 	if (rc != CS_OK)
 		return rc;
-	rc = cs_bundle_decode(d, v.data, v.len, out);
+	rc = cs_bundle_decode(d, number, v.data, v.len, out);
 	cs_db_unload(v);
 	if (rc != CS_OK)
 		cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number, cs_code_text(rc));

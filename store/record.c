@@ -83,16 +83,16 @@ void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUND
 	put32(out + 28, h->table_len);
 }
 
-void cs_bundle_seal(uint8_t *bundle, size_t len)
+void cs_bundle_seal(uint8_t *bundle, size_t len, uint64_t number)
 {
-	put64(bundle, cs_checksum(bundle + 8, len - 8));
+	put64(bundle, cs_checksum_seeded(bundle + 8, len - 8, number));
 }
 
-int cs_bundle_check(const void *data, size_t len)
+int cs_bundle_check(const void *data, size_t len, uint64_t number)
 {
 	struct cs_cur c = cs_cur(data, len);
 	uint64_t sum = cs_cur_u64(&c);
-	if (c.bad || sum != cs_checksum(c.p, cs_cur_left(&c)))
+	if (c.bad || sum != cs_checksum_seeded(c.p, cs_cur_left(&c), number))
 		return CS_E_CORRUPT;
 	return CS_OK;
 }
@@ -187,8 +187,29 @@ void cs_point_record_release(struct cs_point_record *p)
 	p->volumes = NULL;
 }
 
+/*
+ * Records lie in pages of LMDB's trees, which have no checksum, so they end
+ * with their own.
+ */
+static void record_seal(struct cs_buf *b, size_t start)
+{
+	if (!b->failed)
+		cs_buf_u64(b, cs_checksum(b->data + start, b->len - start));
+}
+
+/* A cursor over a record without its checksum; bad when that is wrong. */
+static struct cs_cur record_open(const void *data, size_t len)
+{
+	size_t n = len < 8 ? 0 : len - 8;
+	struct cs_cur c = cs_cur(data, n), sum = cs_cur((const uint8_t *)data + n, len - n);
+	uint64_t want = cs_cur_u64(&sum);
+	c.bad = sum.bad || want != cs_checksum(data, n);
+	return c;
+}
+
 void cs_point_record_pack(const struct cs_point_record *p, struct cs_buf *b)
 {
+	size_t start = b->len;
 	cs_buf_u8(b, 1); /* version of the record */
 	cs_buf_var(b, p->seq);
 	cs_buf_var(b, p->parent);
@@ -222,6 +243,7 @@ void cs_point_record_pack(const struct cs_point_record *p, struct cs_buf *b)
 		cs_buf_var(b, p->volumes[i].minor);
 		cs_buf_var(b, p->volumes[i].fs_type);
 	}
+	record_seal(b, start);
 }
 
 static int unpack_tail(struct cs_cur *c, struct cs_point_record *p)
@@ -251,7 +273,7 @@ static int unpack_tail(struct cs_cur *c, struct cs_point_record *p)
 
 int cs_point_record_unpack(const void *data, size_t len, struct cs_point_record *out)
 {
-	struct cs_cur c = cs_cur(data, len);
+	struct cs_cur c = record_open(data, len);
 	struct cs_point_record *p = out;
 	memset(p, 0, sizeof(*p));
 	if (cs_cur_u8(&c) != 1)
@@ -295,16 +317,18 @@ int cs_point_record_unpack(const void *data, size_t len, struct cs_point_record 
 
 void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b)
 {
+	size_t start = b->len;
 	cs_buf_u8(b, 1);
 	cs_buf_var(b, s->id);
 	time_pack(b, s->changed);
 	cs_buf_var(b, s->points);
 	cs_buf_var(b, s->latest);
+	record_seal(b, start);
 }
 
 int cs_series_record_unpack(const void *data, size_t len, struct cs_series_record *out)
 {
-	struct cs_cur c = cs_cur(data, len);
+	struct cs_cur c = record_open(data, len);
 	struct cs_series_record s;
 	uint8_t version = cs_cur_u8(&c);
 	s.id = (uint32_t)cs_cur_max(&c, UINT32_MAX);

@@ -38,11 +38,12 @@ struct cs_slot {
 };
 /* The first CS_BUNDLE_HEADER_SIZE bytes; the checksum is filled in by cs_bundle_seal. */
 void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUNDLE_HEADER_SIZE]);
-void cs_bundle_seal(uint8_t *bundle, size_t len);
+void cs_bundle_seal(uint8_t *bundle, size_t len, uint64_t number);
 /* Checks magic, kinds and limits against len, not the checksum. */
 int cs_bundle_header_unpack(const void *data, size_t len,
 			    struct cs_bundle_header *out) CS_MUST_CHECK;
-int cs_bundle_check(const void *data, size_t len) CS_MUST_CHECK; /* the checksum */
+/* The checksum: these are the bytes of the bundle of that number, and of no other. */
+int cs_bundle_check(const void *data, size_t len, uint64_t number) CS_MUST_CHECK;
 void cs_slot_pack(struct cs_buf *b, uint32_t len, const struct cs_hash *hash);
 /* All rows into slots[h->nslots]; the lengths must add up to h->raw_len. */
 int cs_slots_unpack(const void *data, const struct cs_bundle_header *h,

@@ -83,11 +83,15 @@ static int read_exactly(struct cs_restore_worker *w, const struct cs_node *n, ui
 static int copy_range(struct cs_restore_worker *w, int fd, const struct cs_node *n, uint64_t off,
 		      uint64_t end, struct cs_error *err)
 {
+	bool alone = pthread_equal(pthread_self(), w->run->caller); /* nobody else looks up */
 	while (off < end) {
 		size_t len = end - off < READ_SIZE ? (size_t)(end - off) : READ_SIZE;
+		int r = alone ? cs_restore_pump(w->run, NULL, err) : CS_OK;
+		if (r < 0)
+			return r;
 		if (atomic_load_explicit(&w->run->stop, memory_order_relaxed))
 			return cs_fail(err, CS_E_INTERRUPTED, "interrupted");
-		int r = read_exactly(w, n, off, len, err);
+		r = read_exactly(w, n, off, len, err);
 		if (r == CS_OK)
 			r = write_pieces(w, fd, off, err);
 		if (r < 0)

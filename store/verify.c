@@ -168,7 +168,7 @@ static int check_next(struct verify *v, struct cs_decompressor *d, uint64_t *fro
 		*from = number + 1;
 		int bad = cs_db_load(s, NULL);
 		if (bad == CS_OK)
-			bad = cs_bundle_decode(d, s.data, s.len, &b);
+			bad = cs_bundle_decode(d, number, s.data, s.len, &b);
 		cs_db_unload(s);
 		if (bad == CS_OK) {
 			check_chunks(v, t, number, b);
@@ -555,6 +555,20 @@ static void check_record(struct verify *v, const struct cs_node *root)
 	cs_xattrs_release(&x);
 }
 
+/* A point that its name does not lead to is lost to whoever looks for it. */
+static void check_name(struct verify *v)
+{
+	const struct cs_point *p = &v->tree->point;
+	struct cs_point named;
+	int rc = cs_point_by_name(v->store, p->series, p->name, &named, NULL);
+	if (rc == CS_OK && named.seq == p->seq)
+		return;
+	if (rc == CS_E_NOTFOUND &&
+	    cs_point_by_seq(v->store, p->seq, &named, NULL) == CS_E_NOTFOUND)
+		return; /* forgotten meanwhile */
+	found(v, "name-lost: %s/%s: the catalog does not lead to it", p->series, p->name);
+}
+
 static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 {
 	struct cs_error why = { 0 };
@@ -573,6 +587,7 @@ static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 		rc = cs_tree_root(v->tree, &root, &why);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "%s", why.text);
+	check_name(v);
 	rc = cs_tree_walk(v->tree, &root, check_dir, v, err);
 	/* the walk itself meets what check_dir found already */
 	if (rc == CS_E_CORRUPT)
@@ -607,7 +622,7 @@ static int next_seq(struct verify *v, uint64_t from, uint64_t *seq, struct cs_er
 	rc = cs_cursor_open(t, CS_T_POINTS, &c, err);
 	if (rc == CS_OK)
 		rc = cs_cursor_move(c, CS_SEEK_GE, &key, &value, err);
-	if (rc == 1 && cs_u64_value(key, seq) != CS_OK)
+	if (rc == 1 && (cs_u64_value(key, seq) != CS_OK || *seq < from))
 		rc = cs_fail(err, CS_E_CORRUPT, "the table of points is damaged");
 	cs_cursor_close(c);
 	cs_txn_end(t);

@@ -173,7 +173,8 @@ class Bench:
         if late:
             raise Failed(f"{cmd.text()}: not done after {self.timeout} s")
         if p.returncode not in cmd.ok:
-            raise Failed(f"{cmd.text()}: exit status {p.returncode}: {last_line(self.log)}")
+            how = f"exit status {p.returncode}" if p.returncode > 0 else f"signal {-p.returncode}"
+            raise Failed(f"{cmd.text()}: {how}: {last_line(self.log)}")
         # A child's peak starts from what this process had when it was made.
         rss = usage.ru_maxrss * 1024
         anon = memory.anon if cmd.argv[0] != "bash" else 0  # which only waits for the others

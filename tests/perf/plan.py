@@ -168,6 +168,8 @@ class Plan:
                     if again:
                         self.backup(tool, "unchanged", again, cache)
                 except Failed as e:
+                    if tool.name == OURS:  # nothing is left to compare with
+                        raise
                     self.skip(tool, "backup", e)
             self.tools = [t for t in self.tools if (t.name, "backup") not in self.out]
 

@@ -3,6 +3,8 @@
 #include "store/record.h"
 #include "util.h"
 
+#define NUMBER 7 /* of the bundle that is built */
+
 /* ------------------------------------------------------------ store header */
 
 static int unpack_header(void *arg, const uint8_t *data, size_t len)
@@ -100,7 +102,7 @@ static void build_bundle(struct cs_buf *out, uint32_t nslots, struct rng *r)
 	cs_buf_add(out, table.data, table.len);
 	for (uint32_t i = 0; i < h.raw_len; i++)
 		cs_buf_u8(out, (uint8_t)i);
-	cs_bundle_seal(out->data, out->len);
+	cs_bundle_seal(out->data, out->len, NUMBER);
 	cs_buf_release(&table);
 }
 
@@ -117,7 +119,8 @@ static void bundles_come_back(void **state)
 		uint32_t n = counts[k], off = 0;
 
 		build_bundle(&bytes, n, &r);
-		assert_int_equal(cs_bundle_check(bytes.data, bytes.len), CS_OK);
+		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_OK);
+		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER + 1), CS_E_CORRUPT);
 		assert_int_equal(unpack_bundle(b, bytes.data, bytes.len), CS_OK);
 		assert_int_equal(b->h.nslots, n);
 		for (uint32_t i = 0; i < n; i++) {
@@ -148,10 +151,10 @@ static void a_damaged_bundle_is_corrupt(void **state)
 	check_mutations(unpack_bundle, b, bytes.data, bytes.len, &r, 20000);
 	for (size_t i = 0; i < bytes.len; i++) {
 		bytes.data[i] ^= 0x10;
-		assert_int_equal(cs_bundle_check(bytes.data, bytes.len), CS_E_CORRUPT);
+		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_E_CORRUPT);
 		bytes.data[i] ^= 0x10;
 	}
-	assert_int_equal(cs_bundle_check(bytes.data, 7), CS_E_CORRUPT);
+	assert_int_equal(cs_bundle_check(bytes.data, 7, NUMBER), CS_E_CORRUPT);
 	cs_buf_release(&bytes);
 	free(b);
 }
