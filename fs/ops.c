@@ -23,6 +23,7 @@
 #define FUSE_USE_VERSION 314
 #include "ops.h"
 
+#include "near.h"
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <limits.h>
@@ -93,7 +94,7 @@ static void reply_iov(fuse_req_t req, const struct reply *r)
 	free(all);
 }
 
-static void finish(fuse_req_t req, int error, const struct reply *r)
+static void answer(fuse_req_t req, int error, const struct reply *r)
 {
 	struct fuse_entry_param p;
 
@@ -137,6 +138,16 @@ static void finish(fuse_req_t req, int error, const struct reply *r)
 		fuse_reply_ioctl(req, 0, r->data.p, r->data.len);
 		break;
 	}
+}
+
+/* The one place where a request ends. */
+static void finish(fuse_req_t req, int error, const struct reply *r)
+{
+	pid_t pid = fuse_req_ctx(req)->pid;
+	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
+
+	answer(req, error, r);
+	cs_near_served(pid, bytes);
 }
 
 static struct cs_ops *ops_of(fuse_req_t req)
