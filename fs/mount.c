@@ -252,7 +252,6 @@ static int open_store(struct mount *m)
 	const struct cs_open_opts open = {
 		.flags = CS_OPEN_READ,
 		.cache_bytes = m->opts->cache_bytes,
-		.use = CS_USE_DATA,
 	};
 	const struct cs_view_opts view = {
 		.point = m->opts->point,

@@ -22,26 +22,39 @@
 
 /* ---- opening */
 
-int cs_tree_open(struct cs_store *s, uint64_t seq, struct cs_tree **out, struct cs_error *err)
+static int open_tree(struct cs_tree *t, uint64_t seq, struct cs_error *err)
 {
 	struct cs_txn *txn;
+	int rc = cs_txn_read(t->store->db, &txn, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_points_get(txn, seq, &t->record, err);
+	if (rc == CS_OK)
+		rc = cs_point_from_record(txn, &t->record, &t->point, err);
+	cs_txn_end(txn);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_tree_page_parse(t->record.root, t->record.root_len, true, &t->root);
+	if (rc != CS_OK)
+		cs_fail(err, rc, "the record of point %s/%s is damaged", t->point.series,
+			t->point.name);
+	return rc;
+}
+
+int cs_tree_open_kept(struct cs_store *s, uint64_t seq, bool listed, struct cs_tree **out,
+		      struct cs_error *err)
+{
 	struct cs_tree *t = cs_zalloc(sizeof(*t));
 	if (!t)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	int rc = cs_point_hold_kept(s, seq, listed, err);
+	if (rc != CS_OK) {
+		free(t);
+		return rc;
+	}
 	t->store = s;
-	int rc = cs_txn_read(s->db, &txn, err);
-	if (rc == CS_OK) {
-		rc = cs_points_get(txn, seq, &t->record, err);
-		if (rc == CS_OK)
-			rc = cs_point_from_record(txn, &t->record, &t->point, err);
-		cs_txn_end(txn);
-	}
-	if (rc == CS_OK) {
-		rc = cs_tree_page_parse(t->record.root, t->record.root_len, true, &t->root);
-		if (rc != CS_OK)
-			cs_fail(err, rc, "the record of point %s/%s is damaged", t->point.series,
-				t->point.name);
-	}
+	t->seq = seq;
+	rc = open_tree(t, seq, err);
 	if (rc != CS_OK) {
 		cs_tree_close(t);
 		return rc;
@@ -50,12 +63,18 @@ int cs_tree_open(struct cs_store *s, uint64_t seq, struct cs_tree **out, struct 
 	return CS_OK;
 }
 
+int cs_tree_open(struct cs_store *s, uint64_t seq, struct cs_tree **out, struct cs_error *err)
+{
+	return cs_tree_open_kept(s, seq, true, out, err);
+}
+
 void cs_tree_close(struct cs_tree *t)
 {
 	if (!t)
 		return;
 	cs_tree_page_release(&t->root);
 	cs_point_record_release(&t->record);
+	cs_point_drop(t->store, t->seq);
 	free(t);
 }
 

@@ -10,10 +10,17 @@
 
 struct cs_tree {
 	struct cs_store *store;
+	uint64_t seq; /* held */
 	struct cs_point_record record;
 	struct cs_point point;
 	struct cs_tree_page root; /* the root's entry, parsed from record.root */
 };
+
+/* As cs_point_hold and cs_tree_open; listed false: points in the trash, too. */
+int cs_point_hold_kept(struct cs_store *s, uint64_t seq, bool listed,
+		       struct cs_error *err) CS_MUST_CHECK;
+int cs_tree_open_kept(struct cs_store *s, uint64_t seq, bool listed, struct cs_tree **out,
+		      struct cs_error *err) CS_MUST_CHECK;
 
 /* A record as the public face shows it. */
 int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_point *out,

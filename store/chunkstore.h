@@ -46,20 +46,14 @@ enum cs_open_flags {
 struct cs_open_opts {
 	int flags;          /* enum cs_open_flags */
 	size_t cache_bytes; /* bound of decoded chunks and tree pages kept; 0: 64 MiB */
-	int use;            /* enum cs_use: the lease taken for as long as the store is open */
-};
-
-/* What a process does with the store, as seen by others (see leases.h). */
-enum cs_use {
-	CS_USE_LOOK,      /* lists, show: needs no lease */
-	CS_USE_DATA,      /* reads or writes trees and chunks: gc stays out */
-	CS_USE_EXCLUSIVE, /* gc: nobody else may use data; fails with CS_E_BUSY */
 };
 
 /*
  * Open an existing store. CS_E_NOTFOUND: no such path, or not a store (the
- * text says which). CS_E_VERSION: written by a newer version. CS_E_BUSY: the
- * lease cannot be had. A store on read-only media opens with CS_OPEN_READ.
+ * text says which). CS_E_VERSION: written by a newer version. A store on
+ * read-only media opens with CS_OPEN_READ. Any number of processes may have
+ * one open and do anything with it at the same time; the second gc alone is
+ * sent away.
  */
 int cs_store_open(const char *path, const struct cs_open_opts *opts,
 		  struct cs_store **out, struct cs_error *err) CS_MUST_CHECK;
@@ -162,11 +156,35 @@ int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out
 /* Remove a point. Its chunks are freed by gc. Needs CS_OPEN_WRITE. */
 int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
 
+/*
+ * Use a point: until it is dropped as often as it was held, everything in it
+ * stays readable, though it be forgotten and gc run. The kernel drops the
+ * holds of a process that dies. CS_E_NOTFOUND: the point is not listed, and
+ * not held by this process already.
+ */
+int cs_point_hold(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
+void cs_point_drop(struct cs_store *s, uint64_t seq);
+
+/* A process that uses the store now. */
+struct cs_user {
+	long pid;
+	char name[64];          /* of the program */
+	bool gc, backup, mount; /* mount: shows the points to others */
+	uint64_t points;        /* that it holds */
+};
+typedef int cs_user_fn(void *arg, const struct cs_user *u);
+/*
+ * Call fn for each, as far as /proc shows them; *hidden: how many locks are
+ * held by processes that cannot be seen. A nonzero return stops.
+ */
+int cs_store_users(struct cs_store *s, cs_user_fn *fn, void *arg, uint64_t *hidden,
+		   struct cs_error *err) CS_MUST_CHECK;
+
 /* ------------------------------------------------------------------ trees */
 
 /*
- * The tree of one point, opened for reading. Immutable; shared by threads.
- * Stays readable after the point was forgotten, until gc has run.
+ * The tree of one point, opened for reading. Immutable; shared by threads. It
+ * holds its point.
  */
 struct cs_tree;
 
@@ -365,9 +383,13 @@ struct cs_gc_opts {
 struct cs_gc_result {
 	uint64_t chunks_live, chunks_freed;
 	uint64_t bundles_freed, bundles_rewritten;
+	uint64_t bundles_used; /* would have been freed or rewritten, but a backup uses them */
 	uint64_t stored_freed; /* bytes given back for reuse */
 };
-/* Free what no point needs. The store must have been opened with CS_USE_EXCLUSIVE. */
+/*
+ * Free what no point needs, while others go on. CS_E_BUSY: another gc is
+ * running. What is in use is left for the next one.
+ */
 int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,
 	  struct cs_error *err) CS_MUST_CHECK;
 

@@ -1,21 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gc.c - free what no point needs.
+ * gc.c - free what no point needs, while everybody else goes on.
  *
- * Why nothing reachable can go: the caller holds the store exclusively
- * (leases.h), so no backup takes up chunks and no point comes while this runs.
- * Every chunk that any point refers to is marked first; if anything on the way
- * cannot be read, nothing is freed. Only then
+ * First every chunk that any point refers to is marked; points in the trash
+ * and forgotten points that somebody still reads are points like others. If
+ * anything on the way cannot be read, nothing is freed. Then, in bounded write
+ * transactions,
  *   - a bundle without a marked chunk is deleted with its index rows,
  *   - a bundle that is half dead or more is rewritten: its marked chunks go
  *     into a new bundle, each with a row in the moved table,
  *   - other bundles stay as they are; their dead chunks stay findable, and may
  *     come to life again with a dedup hit.
+ *
+ * Why nothing that is needed can go. A chunk that a point refers to, or will
+ * refer to, is one of these:
+ *   - referred to by a point that was there when the marks were made: marked;
+ *   - of a point that was committed since: each transaction looks, before it
+ *     deletes, whether a point came after the marks, and if so gives up, marks
+ *     that point too, and tries again;
+ *   - taken over by a running backup from its parent point: the backup holds
+ *     the parent, so its record is kept, so all of it is marked;
+ *   - found by a running backup in the dedup index, or written by it: its
+ *     bundle's group is locked (leases.h), and is left for the next gc. The
+ *     locks end after the backup's point is committed, which is the case before;
+ *   - in a bundle that was not there when the marks were first made: left alone.
+ * A reader has the point it reads held; when a bundle is rewritten under it, it
+ * finds the chunk through the moved table, whose rows stay for as long as
+ * anything marked refers to the old number.
+ *
  * Crash points: every transaction leaves a store in which every reference
  * resolves: a new bundle, its moved rows and the deletion of the old one are
  * one transaction. A later gc goes on where this one was killed.
+ *
+ * A dry run does all of it except the writing, so that its figures are those
+ * of the real one.
  */
 #include "alloc.h"
+#include "fault.h"
 #include "hash.h"
 #include "index.h"
 #include "marks.h"
@@ -25,7 +46,8 @@
 #include <string.h>
 
 #define BUNDLES_A_TXN 256
-#define BYTES_A_TXN ((size_t)32 << 20)
+#define WORK_A_TXN ((size_t)16 << 20) /* about a tenth of a second: others wait for the writer's lock */
+#define MOVED_A_TXN 10000
 
 struct gc {
 	struct cs_store *store;
@@ -33,8 +55,9 @@ struct gc {
 	struct cs_gc_result result;
 	struct cs_marks marks;
 	struct cs_compressor *compressor;
-	size_t at; /* next bundle of marks */
-	struct cs_txn *txn;
+	bool dry;
+	uint64_t next; /* number of the bundle to go on from */
+	struct cs_txn *txn; /* for writing; for reading in a dry run */
 	/* rows whose `to` may move again, by `to` */
 	struct cs_mark_moved *by_to;
 	uint64_t stored_again; /* bytes of bundles that survivors went into */
@@ -42,7 +65,7 @@ struct gc {
 	uint8_t *raw;
 	size_t used, cap;
 	struct cs_buf table;
-	uint64_t number, next_number, numbers_left;
+	uint64_t number;
 	uint32_t nslots;
 	int kind;
 };
@@ -51,7 +74,8 @@ static int tick(struct gc *g, struct cs_error *err)
 {
 	if (!g->opts->progress)
 		return CS_OK;
-	struct cs_progress p = { .what = "gc", .entries = g->at, .total_entries = g->marks.nbundles };
+	struct cs_progress p = { .what = "gc", .entries = cs_marks_at(&g->marks, g->next),
+				 .total_entries = g->marks.nbundles };
 	if (g->opts->progress(g->opts->arg, &p))
 		return cs_fail(err, CS_E_INTERRUPTED, "interrupted; what was freed is free");
 	return CS_OK;
@@ -67,12 +91,12 @@ struct victim {
 	size_t stored;
 };
 
-static int look(struct gc *g, struct cs_txn *t, const struct cs_mark_bundle *b, struct victim *v,
+static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 		struct cs_error *err)
 {
 	struct cs_slice s;
 	memset(v, 0, sizeof(*v));
-	int rc = cs_bundles_get(t, b->number, &s, err);
+	int rc = cs_bundles_get(g->txn, b->number, &s, err);
 	if (rc < 0)
 		return rc;
 	if (rc == 0 || cs_bundle_header_unpack(s.data, s.len, &v->h) != CS_OK ||
@@ -110,9 +134,9 @@ static int delete_bundle(struct gc *g, const struct cs_mark_bundle *b, const str
 			 struct cs_error *err)
 {
 	int rc = CS_OK;
-	for (uint32_t i = 0; i < b->nslots && rc == CS_OK; i++)
+	for (uint32_t i = 0; i < b->nslots && rc == CS_OK && !g->dry; i++)
 		rc = cs_index_del(g->txn, &v->slots[i].hash, cs_chunk_make(b->number, i), err);
-	if (rc == CS_OK)
+	if (rc == CS_OK && !g->dry)
 		rc = cs_bundles_del(g->txn, b->number, err);
 	if (rc == CS_OK) {
 		g->result.stored_freed += v->stored;
@@ -133,7 +157,8 @@ static int flush_survivors(struct gc *g, struct cs_error *err)
 				  g->used, &out, &len);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
-	rc = cs_bundles_put(g->txn, g->number, out, len, err);
+	if (!g->dry)
+		rc = cs_bundles_put(g->txn, g->number, out, len, err);
 	free(out);
 	g->stored_again += len;
 	g->used = 0;
@@ -152,14 +177,9 @@ static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *
 			return rc;
 	}
 	if (g->nslots == 0) {
-		if (!g->numbers_left) {
-			int rc = cs_bundles_reserve(g->txn, BUNDLES_A_TXN, &g->next_number, err);
-			if (rc != CS_OK)
-				return rc;
-			g->numbers_left = BUNDLES_A_TXN;
-		}
-		g->number = g->next_number++;
-		g->numbers_left--;
+		int rc = g->dry ? CS_OK : cs_bundles_reserve(g->txn, 1, &g->number, err);
+		if (rc != CS_OK)
+			return rc;
 		g->kind = kind;
 	}
 	if (cs_grow(&g->raw, &g->cap, g->used + len, 1) != CS_OK)
@@ -198,6 +218,8 @@ static int move_chunk(struct gc *g, const struct cs_bundle *from, uint32_t slot,
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	cs_chunk new = cs_chunk_make(g->number, g->nslots++);
 	g->used += s->len;
+	if (g->dry)
+		return CS_OK;
 	rc = cs_index_add(g->txn, &s->hash, new, err);
 	return rc == CS_OK ? redirect(g, old, new, err) : rc;
 }
@@ -225,92 +247,35 @@ static int rewrite_bundle(struct gc *g, const struct cs_mark_bundle *b, const st
 
 /* ---- sweeping */
 
-static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *bytes,
+static bool claim(struct gc *g, const struct cs_mark_bundle *b)
+{
+	bool ours = g->dry ? !cs_leases_bundle_used(g->store->leases, b->number) :
+			     cs_leases_claim_bundle(g->store->leases, b->number);
+	g->result.bundles_used += !ours;
+	return ours;
+}
+
+static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *work,
 		     struct cs_error *err)
 {
 	struct victim v;
-	int rc = look(g, g->txn, b, &v, err);
+	if (!b->old || cs_marks_live(&g->marks, b) == b->nslots)
+		return CS_OK;
+	int rc = look(g, b, &v, err);
 	if (rc != CS_OK)
 		return rc;
-	if (v.live == 0) {
-		rc = delete_bundle(g, b, &v, err);
-		g->result.bundles_freed += rc == CS_OK;
-		*bytes += v.stored / 8; /* its pages are only entered into a list */
-	} else if (half_dead(&v)) {
-		rc = rewrite_bundle(g, b, &v, err);
-		*bytes += v.h.raw_len;
+	if ((v.live == 0 || half_dead(&v)) && claim(g, b)) {
+		*work += b->nslots * (size_t)256; /* rows of the index */
+		if (v.live == 0) {
+			rc = delete_bundle(g, b, &v, err);
+			g->result.bundles_freed += rc == CS_OK;
+			*work += v.stored / 8; /* its pages are only entered into a list */
+		} else {
+			rc = rewrite_bundle(g, b, &v, err);
+			*work += v.h.raw_len;
+		}
 	}
 	free(v.slots);
-	return rc;
-}
-
-/* One bounded transaction. */
-static int sweep_step(struct gc *g, struct cs_error *err)
-{
-	size_t bytes = 0;
-	int rc = cs_txn_write(g->store->db, &g->txn, err);
-	if (rc != CS_OK)
-		return rc;
-	for (int i = 0; i < BUNDLES_A_TXN && bytes < BYTES_A_TXN && g->at < g->marks.nbundles &&
-			rc == CS_OK;
-	     i++)
-		rc = sweep_one(g, &g->marks.bundles[g->at++], &bytes, err);
-	if (rc == CS_OK)
-		rc = flush_survivors(g, err);
-	g->numbers_left = 0; /* those not used are lost: they are many */
-	if (rc != CS_OK) {
-		cs_txn_end(g->txn);
-		return rc;
-	}
-	return cs_txn_commit(g->txn, err);
-}
-
-/* Rows that nothing refers to by their old number. */
-static int drop_moved(struct gc *g, struct cs_error *err)
-{
-	size_t i = 0;
-	int rc = CS_OK;
-	while (i < g->marks.nmoved && rc == CS_OK) {
-		rc = cs_txn_write(g->store->db, &g->txn, err);
-		if (rc != CS_OK)
-			return rc;
-		for (int n = 0; n < 10000 && i < g->marks.nmoved && rc == CS_OK; n++, i++)
-			if (!g->marks.moved[i].used)
-				rc = cs_db_del(g->txn, CS_T_MOVED,
-					       cs_u64_key(&g->marks.moved[i].from), NULL, err);
-		if (rc == CS_OK)
-			rc = cs_txn_commit(g->txn, err);
-		else
-			cs_txn_end(g->txn);
-	}
-	return rc;
-}
-
-static int count(struct gc *g, struct cs_error *err)
-{
-	int rc = CS_OK;
-	for (size_t i = 0; i < g->marks.nbundles && rc == CS_OK;) {
-		struct cs_txn *t;
-		rc = cs_txn_read(g->store->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		for (int n = 0; n < 1000 && i < g->marks.nbundles && rc == CS_OK; n++, i++) {
-			struct victim v;
-			rc = look(g, t, &g->marks.bundles[i], &v, err);
-			if (rc == CS_OK && (v.live == 0 || half_dead(&v))) {
-				g->result.chunks_freed += v.h.nslots - v.live;
-				g->result.bundles_freed += v.live == 0;
-				g->result.bundles_rewritten += v.live != 0;
-				g->result.stored_freed +=
-					v.live == 0 ? v.stored :
-						      v.stored - (size_t)((double)v.stored *
-									  (double)v.live_bytes /
-									  (v.h.raw_len + 1.0));
-			}
-			free(v.slots);
-		}
-		cs_txn_end(t);
-	}
 	return rc;
 }
 
@@ -320,44 +285,141 @@ static int by_to(const void *a, const void *b)
 	return (x->to > y->to) - (x->to < y->to);
 }
 
-static int sweep(struct gc *g, struct cs_error *err)
+/* Make the marks complete: again when a point came. */
+static int bring_up_to_date(struct gc *g, struct cs_error *err)
 {
-	g->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
+	int rc = cs_marks_update(&g->marks, g->store, err);
+	if (rc <= 0)
+		return rc;
+	free(g->by_to);
 	g->by_to = cs_alloc((g->marks.nmoved + 1) * sizeof(*g->by_to));
-	if (!g->compressor || !g->by_to)
+	if (!g->by_to)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (g->marks.nmoved) {
 		memcpy(g->by_to, g->marks.moved, g->marks.nmoved * sizeof(*g->by_to));
 		qsort(g->by_to, g->marks.nmoved, sizeof(*g->by_to), by_to);
 	}
-	int rc = drop_moved(g, err);
-	while (rc == CS_OK && g->at < g->marks.nbundles) {
+	return CS_OK;
+}
+
+/* Begin a transaction in which the marks are complete. */
+static int begin(struct gc *g, struct cs_error *err)
+{
+	if (g->dry)
+		return cs_txn_read(g->store->db, &g->txn, err);
+	for (;;) {
+		uint64_t end;
+		int rc = cs_txn_write(g->store->db, &g->txn, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_db_counter_get(g->txn, CS_META_NEXT_POINT, &end, err);
+		if (rc == CS_OK && end == g->marks.points_end)
+			return CS_OK;
+		cs_txn_end(g->txn);
+		if (rc == CS_OK)
+			rc = bring_up_to_date(g, err);
+		if (rc != CS_OK)
+			return rc;
+	}
+}
+
+static int end(struct gc *g, int rc, struct cs_error *err)
+{
+	if (rc == CS_OK && !g->dry) {
+		cs_fault("gc: before commit");
+		rc = cs_txn_commit(g->txn, err);
+	} else {
+		cs_txn_end(g->txn);
+	}
+	if (!g->dry)
+		cs_leases_unclaim(g->store->leases);
+	return rc;
+}
+
+/* One bounded transaction. *more: there are bundles left. */
+static int sweep_step(struct gc *g, bool *more, struct cs_error *err)
+{
+	size_t work = 0;
+	int rc = begin(g, err);
+	if (rc != CS_OK)
+		return rc;
+	size_t i = cs_marks_at(&g->marks, g->next), last = i + BUNDLES_A_TXN;
+	for (; i < g->marks.nbundles && i < last && rc == CS_OK; i++) {
+		rc = sweep_one(g, &g->marks.bundles[i], &work, err);
+		g->next = g->marks.bundles[i].number + 1;
+		if (work >= WORK_A_TXN)
+			break;
+	}
+	if (rc == CS_OK)
+		rc = flush_survivors(g, err);
+	*more = cs_marks_at(&g->marks, g->next) < g->marks.nbundles;
+	return end(g, rc, err);
+}
+
+/* Rows that nothing refers to by their old number. */
+static int drop_moved(struct gc *g, struct cs_error *err)
+{
+	cs_chunk from = 0;
+	bool more = g->marks.nmoved > 0;
+	while (more) {
+		int rc = begin(g, err), n = 0;
+		if (rc != CS_OK)
+			return rc;
+		more = false;
+		for (size_t i = 0; i < g->marks.nmoved && rc == CS_OK; i++) {
+			const struct cs_mark_moved *row = &g->marks.moved[i];
+			if (row->used || row->from < from)
+				continue;
+			if (n++ == MOVED_A_TXN) {
+				more = true;
+				break;
+			}
+			rc = cs_db_del(g->txn, CS_T_MOVED, cs_u64_key(&row->from), NULL, err);
+			from = row->from + 1;
+		}
+		rc = end(g, rc, err);
+		if (rc != CS_OK)
+			return rc;
+	}
+	return CS_OK;
+}
+
+static int run(struct gc *g, struct cs_error *err)
+{
+	int rc = tick(g, err);
+	g->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
+	if (rc == CS_OK && !g->compressor)
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK)
+		rc = bring_up_to_date(g, err);
+	g->result.chunks_live = g->marks.nset;
+	cs_fault("gc: marked");
+	if (rc == CS_OK && !g->dry)
+		rc = drop_moved(g, err);
+	for (bool more = true; rc == CS_OK && more;) {
 		rc = tick(g, err);
 		if (rc == CS_OK)
-			rc = sweep_step(g, err);
+			rc = sweep_step(g, &more, err);
 	}
+	g->result.stored_freed -= g->stored_again < g->result.stored_freed ? g->stored_again :
+									  g->result.stored_freed;
 	return rc;
 }
 
 int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,
 	  struct cs_error *err)
 {
-	struct gc g = { .store = s, .opts = opts };
+	struct gc g = { .store = s, .opts = opts, .dry = opts->dry_run };
 	int rc = CS_OK;
 	if (!s->writable && !opts->dry_run)
 		return cs_fail(err, CS_E_READONLY, "store %s is open for reading only", s->path);
-	rc = cs_marks_init(&g.marks, s, err);
-	if (rc == CS_OK)
-		rc = tick(&g, err);
-	if (rc == CS_OK)
-		rc = cs_marks_all_points(&g.marks, s, err);
-	g.result.chunks_live = g.marks.nset;
-	if (rc == CS_OK)
-		rc = opts->dry_run ? count(&g, err) : sweep(&g, err);
-	g.result.stored_freed -= g.stored_again < g.result.stored_freed ? g.stored_again :
-									  g.result.stored_freed;
+	rc = cs_leases_enter_gc(s->leases, err);
+	if (rc == CS_E_BUSY || (rc != CS_OK && !opts->dry_run))
+		return rc;
+	rc = run(&g, err);
 	if (rc == CS_OK)
 		*out = g.result;
+	cs_leases_leave_gc(s->leases);
 	cs_compressor_free(g.compressor);
 	free(g.by_to);
 	free(g.raw);

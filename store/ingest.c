@@ -10,6 +10,7 @@
 #include "ingest.h"
 
 #include "alloc.h"
+#include "fault.h"
 #include "hash.h"
 
 #include <errno.h>
@@ -296,6 +297,7 @@ static int finish(struct cs_ingest *in, const struct cs_entry *root, struct cs_p
 	r->changed = in->result.point.changed;
 	r->volumes = in->volumes;
 	r->nvolumes = (uint32_t)in->nvolumes;
+	cs_fault("backup: before the point");
 	rc = cs_pipeline_finish(in->pipeline, commit_point, &last, err);
 	if (rc == CS_OK) {
 		in->result.chunks_new = st.chunks_new;

@@ -6,25 +6,88 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define BYTE_GC 0
-#define BYTE_USE 1
-#define BYTE_ANNOUNCE 2
-#define ANNOUNCE_SPAN 65536u
+#define GROUP_BITS 6
 
-#define GC_WAIT_MS 10000
-#define LEAVE_WAIT_MS 2000
+#define GC_WAIT_MS 500
 #define SETTLE_MS 1000
 
+/* Numbers and what is known of them. Rows are never taken out. */
+struct table {
+	struct row {
+		uint64_t key; /* + 1; 0: free */
+		uint32_t count;
+		bool confirmed;
+	} *rows;
+	size_t n, cap; /* cap: 0 or a power of two, at least a quarter of it free */
+};
+
 struct cs_leases {
-	int fd; /* -1: read-only media without a lease file */
+	char *path;
+	int fd;    /* -1: read-only media without a lease file */
+	int gc_fd; /* of gc in this process: its locks and a backup's here must conflict. -1: none */
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct table points; /* by seq: how often held */
+	struct table groups; /* of bundles: pinned when there */
+	unsigned pin_users;
+	/* one thread only */
 	bool announced;
 	uint64_t generation;
 };
+
+/* ---- tables */
+
+static struct row *slot_of(struct row *rows, size_t cap, uint64_t key)
+{
+	size_t i = (size_t)((key + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (cap - 1);
+	while (rows[i].key && rows[i].key != key + 1)
+		i = (i + 1) & (cap - 1);
+	return &rows[i];
+}
+
+static struct row *table_find(struct table *t, uint64_t key)
+{
+	struct row *r = t->cap ? slot_of(t->rows, t->cap, key) : NULL;
+	return r && r->key ? r : NULL;
+}
+
+/* NULL: out of memory. */
+static struct row *table_add(struct table *t, uint64_t key)
+{
+	struct row *r = table_find(t, key);
+	if (r)
+		return r;
+	if (t->n + 1 > t->cap / 4 * 3) {
+		size_t cap = t->cap ? t->cap * 2 : 64;
+		struct row *rows = cs_zalloc(cap * sizeof(*rows));
+		if (!rows)
+			return NULL;
+		for (size_t i = 0; i < t->cap; i++)
+			if (t->rows[i].key)
+				*slot_of(rows, cap, t->rows[i].key - 1) = t->rows[i];
+		free(t->rows);
+		t->rows = rows;
+		t->cap = cap;
+	}
+	r = slot_of(t->rows, t->cap, key);
+	r->key = key + 1;
+	t->n++;
+	return r;
+}
+
+static void table_clear(struct table *t)
+{
+	free(t->rows);
+	*t = (struct table){ 0 };
+}
+
+/* ---- locks */
 
 static int lock(int fd, short type, off_t start, off_t len)
 {
@@ -36,10 +99,39 @@ static int lock(int fd, short type, off_t start, off_t len)
 	return rc;
 }
 
+static bool is_refused(void)
+{
+	return errno == EAGAIN || errno == EACCES;
+}
+
+/* Does anybody else hold a lock there? */
+static bool held(int fd, off_t start, off_t len)
+{
+	struct flock f = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = len };
+	return len > 0 && fcntl(fd, F_OFD_GETLK, &f) == 0 && f.l_type != F_UNLCK;
+}
+
 static void nap(long microseconds)
 {
 	struct timespec ts = { 0, microseconds * 1000 };
 	nanosleep(&ts, NULL);
+}
+
+/* A read lock on a byte that gc may have for the length of one transaction. */
+static int lock_soon(int fd, off_t at)
+{
+	int rc;
+	for (int waited = 0; (rc = lock(fd, F_RDLCK, at, 1)) != 0; waited++) {
+		if (!is_refused() || waited >= GC_WAIT_MS)
+			break;
+		nap(1000);
+	}
+	return rc;
+}
+
+static int cannot_lock(struct cs_error *err)
+{
+	return cs_fail_errno(err, errno, "cannot lock the lease file");
 }
 
 int cs_leases_open(const char *store, int writable, struct cs_leases **out, struct cs_error *err)
@@ -48,16 +140,21 @@ int cs_leases_open(const char *store, int writable, struct cs_leases **out, stru
 	if (dir < 0)
 		return cs_fail_errno(err, errno, "store %s", store);
 	struct cs_leases *l = cs_zalloc(sizeof(*l));
-	if (!l)
+	if (!l || asprintf(&l->path, "%s/leases", store) < 0) {
+		free(l);
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	l->gc_fd = -1;
 	l->fd = openat(dir, "leases", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (l->fd < 0 && !writable)
 		l->fd = openat(dir, "leases", O_RDONLY | O_CLOEXEC);
 	if (l->fd < 0 && (writable || errno != ENOENT)) {
 		int e = errno;
+		free(l->path);
 		free(l);
 		return cs_fail_errno(err, e, "store %s: leases", store);
 	}
+	pthread_mutex_init(&l->lock, NULL);
 	*out = l;
 	return CS_OK;
 }
@@ -65,52 +162,173 @@ int cs_leases_open(const char *store, int writable, struct cs_leases **out, stru
 void cs_leases_close(struct cs_leases *l)
 {
 	if (l) {
+		cs_leases_leave_gc(l);
 		if (l->fd >= 0)
 			close(l->fd);
+		free(l->path);
+		table_clear(&l->points);
+		table_clear(&l->groups);
+		pthread_mutex_destroy(&l->lock);
 		free(l);
 	}
 }
 
-int cs_leases_use(struct cs_leases *l, struct cs_error *err)
+/* ---- points */
+
+int cs_leases_hold_point(struct cs_leases *l, uint64_t seq, struct cs_error *err)
 {
-	if (l->fd < 0)
-		return CS_OK;
-	for (int waited = 0; lock(l->fd, F_RDLCK, BYTE_USE, 1) != 0; waited += 10) {
-		if (errno != EAGAIN && errno != EACCES)
-			return cs_fail_errno(err, errno, "cannot lock the lease file");
-		if (waited >= GC_WAIT_MS)
-			return cs_fail(err, CS_E_BUSY, "gc is running; try again when it is done");
-		nap(10000);
+	pthread_mutex_lock(&l->lock);
+	struct row *r = table_add(&l->points, seq);
+	int rc = r ? CS_OK : cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK && !r->count && l->fd >= 0 &&
+	    lock_soon(l->fd, CS_LEASE_POINTS + (off_t)seq) != 0)
+		rc = is_refused() ? cs_fail(err, CS_E_NOTFOUND, "the point is being removed") :
+				    cannot_lock(err);
+	if (rc == CS_OK) {
+		r->count++;
+		rc = r->confirmed;
 	}
+	pthread_mutex_unlock(&l->lock);
+	return rc;
+}
+
+void cs_leases_confirm_point(struct cs_leases *l, uint64_t seq)
+{
+	pthread_mutex_lock(&l->lock);
+	struct row *r = table_find(&l->points, seq);
+	if (r && r->count)
+		r->confirmed = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void cs_leases_drop_point(struct cs_leases *l, uint64_t seq)
+{
+	pthread_mutex_lock(&l->lock);
+	struct row *r = table_find(&l->points, seq);
+	if (r && r->count && --r->count == 0) {
+		r->confirmed = false;
+		if (l->fd >= 0)
+			lock(l->fd, F_UNLCK, CS_LEASE_POINTS + (off_t)seq, 1);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- bundles */
+
+static uint64_t group_of(uint64_t number)
+{
+	return number >> GROUP_BITS;
+}
+
+void cs_leases_pins_begin(struct cs_leases *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->pin_users++;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void cs_leases_pins_end(struct cs_leases *l)
+{
+	pthread_mutex_lock(&l->lock);
+	if (--l->pin_users == 0) {
+		table_clear(&l->groups);
+		if (l->fd >= 0)
+			lock(l->fd, F_UNLCK, CS_LEASE_BUNDLES, 0);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+int cs_leases_pin_range(struct cs_leases *l, uint64_t first, uint64_t n, struct cs_error *err)
+{
+	uint64_t from = group_of(first), to = group_of(first + n - 1);
+	if (lock(l->fd, F_RDLCK, CS_LEASE_BUNDLES + (off_t)from, (off_t)(to - from + 1)) == 0)
+		return CS_OK;
+	/* gc claims only while it holds the writer lock, which the caller has now */
+	return is_refused() ? cs_fail(err, CS_E_BUSY, "the lease file is locked by a stranger") :
+			      cannot_lock(err);
+}
+
+int cs_leases_pin(struct cs_leases *l, uint64_t number, struct cs_error *err)
+{
+	uint64_t group = group_of(number);
+	pthread_mutex_lock(&l->lock);
+	bool pinned = table_find(&l->groups, group) != NULL;
+	pthread_mutex_unlock(&l->lock);
+	if (pinned)
+		return 1;
+	if (lock_soon(l->fd, CS_LEASE_BUNDLES + (off_t)group) != 0)
+		return is_refused() ? cs_fail(err, CS_E_BUSY, "gc is busy with these bundles") :
+				      cannot_lock(err);
+	int rc = CS_OK;
+	pthread_mutex_lock(&l->lock);
+	if (!table_add(&l->groups, group))
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	pthread_mutex_unlock(&l->lock);
+	return rc;
+}
+
+/* ---- gc */
+
+int cs_leases_enter_gc(struct cs_leases *l, struct cs_error *err)
+{
+	int fd = open(l->path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return cs_fail_errno(err, errno, "%s", l->path);
+	if (lock(fd, F_WRLCK, CS_LEASE_GC, 1) != 0) {
+		int rc = is_refused() ? cs_fail(err, CS_E_BUSY, "another gc is running") :
+					cannot_lock(err);
+		close(fd);
+		return rc;
+	}
+	l->gc_fd = fd;
 	return CS_OK;
 }
 
-int cs_leases_exclusive(struct cs_leases *l, struct cs_error *err)
+void cs_leases_leave_gc(struct cs_leases *l)
 {
-	if (lock(l->fd, F_WRLCK, BYTE_GC, 1) != 0) {
-		if (errno == EAGAIN || errno == EACCES)
-			return cs_fail(err, CS_E_BUSY, "another gc is running");
-		return cs_fail_errno(err, errno, "cannot lock the lease file");
-	}
-	/* a mount that was just unmounted needs a moment to be gone */
-	int waited = 0;
-	while (lock(l->fd, F_WRLCK, BYTE_USE, 1) != 0) {
-		if ((errno == EAGAIN || errno == EACCES) && (waited += 10) <= LEAVE_WAIT_MS) {
-			nap(10000);
-			continue;
-		}
-		if (errno == EAGAIN || errno == EACCES)
-			return cs_fail(err, CS_E_BUSY,
-				       "the store is in use by a mount, a backup or another "
-				       "command; nothing was freed");
-		return cs_fail_errno(err, errno, "cannot lock the lease file");
-	}
-	return CS_OK;
+	if (l->gc_fd >= 0)
+		close(l->gc_fd);
+	l->gc_fd = -1;
 }
+
+bool cs_leases_claim_point(struct cs_leases *l, uint64_t seq)
+{
+	return lock(l->gc_fd, F_WRLCK, CS_LEASE_POINTS + (off_t)seq, 1) == 0;
+}
+
+bool cs_leases_claim_bundle(struct cs_leases *l, uint64_t number)
+{
+	return lock(l->gc_fd, F_WRLCK, CS_LEASE_BUNDLES + (off_t)group_of(number), 1) == 0;
+}
+
+void cs_leases_unclaim(struct cs_leases *l)
+{
+	lock(l->gc_fd, F_UNLCK, CS_LEASE_POINTS, 0);
+}
+
+bool cs_leases_point_used(struct cs_leases *l, uint64_t seq)
+{
+	pthread_mutex_lock(&l->lock);
+	struct row *r = table_find(&l->points, seq);
+	bool yes = r && r->count;
+	pthread_mutex_unlock(&l->lock);
+	return yes || (l->fd >= 0 && held(l->fd, CS_LEASE_POINTS + (off_t)seq, 1));
+}
+
+bool cs_leases_bundle_used(struct cs_leases *l, uint64_t number)
+{
+	off_t group = (off_t)group_of(number);
+	pthread_mutex_lock(&l->lock);
+	bool yes = table_find(&l->groups, (uint64_t)group) != NULL;
+	pthread_mutex_unlock(&l->lock);
+	return yes || (l->fd >= 0 && held(l->fd, CS_LEASE_BUNDLES + group, 1));
+}
+
+/* ---- announcements */
 
 static off_t byte_of(uint64_t generation)
 {
-	return BYTE_ANNOUNCE + (off_t)(generation % ANNOUNCE_SPAN);
+	return CS_LEASE_ANNOUNCE + (off_t)(generation % CS_LEASE_ANNOUNCE_SPAN);
 }
 
 int cs_leases_announce(struct cs_leases *l, uint64_t generation, struct cs_error *err)
@@ -118,7 +336,7 @@ int cs_leases_announce(struct cs_leases *l, uint64_t generation, struct cs_error
 	if (l->fd < 0 || (l->announced && l->generation == generation))
 		return CS_OK;
 	if (lock(l->fd, F_RDLCK, byte_of(generation), 1) != 0)
-		return cs_fail_errno(err, errno, "cannot lock the lease file");
+		return cannot_lock(err);
 	if (l->announced && byte_of(l->generation) != byte_of(generation))
 		lock(l->fd, F_UNLCK, byte_of(l->generation), 1);
 	l->announced = true;
@@ -126,20 +344,14 @@ int cs_leases_announce(struct cs_leases *l, uint64_t generation, struct cs_error
 	return CS_OK;
 }
 
-static bool held(int fd, off_t start, off_t len)
-{
-	struct flock f = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = len };
-	return len > 0 && fcntl(fd, F_OFD_GETLK, &f) == 0 && f.l_type != F_UNLCK;
-}
-
 /* The half of the ring behind the generation is the past, the other half the future. */
 static bool past_is_announced(int fd, uint64_t generation)
 {
-	off_t span = ANNOUNCE_SPAN, half = span / 2, at = byte_of(generation) - BYTE_ANNOUNCE;
+	off_t span = CS_LEASE_ANNOUNCE_SPAN, half = span / 2, at = byte_of(generation) - CS_LEASE_ANNOUNCE;
 	off_t from = (at + half) % span;
 	if (from < at)
-		return held(fd, BYTE_ANNOUNCE + from, at - from);
-	return held(fd, BYTE_ANNOUNCE + from, span - from) || held(fd, BYTE_ANNOUNCE, at);
+		return held(fd, CS_LEASE_ANNOUNCE + from, at - from);
+	return held(fd, CS_LEASE_ANNOUNCE + from, span - from) || held(fd, CS_LEASE_ANNOUNCE, at);
 }
 
 void cs_leases_settle(struct cs_leases *l, uint64_t generation)
@@ -148,4 +360,9 @@ void cs_leases_settle(struct cs_leases *l, uint64_t generation)
 		return;
 	for (int i = 0; i < SETTLE_MS * 2 && past_is_announced(l->fd, generation); i++)
 		nap(500);
+}
+
+int cs_leases_fd(const struct cs_leases *l)
+{
+	return l->fd;
 }

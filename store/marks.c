@@ -26,8 +26,9 @@ static int add_bundle(struct cs_marks *m, uint64_t number, struct cs_slice v,
 			       (unsigned long long)number);
 	if (cs_grow(&m->bundles, &m->bundles_cap, m->nbundles + 1, sizeof(*m->bundles)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	m->bundles[m->nbundles++] = (struct cs_mark_bundle){ number, m->nbits, h.nslots };
-	m->nbits += h.nslots;
+	m->bundles[m->nbundles++] =
+		(struct cs_mark_bundle){ number, m->nbytes, h.nslots, !m->listed };
+	m->nbytes += (h.nslots + 7) / 8;
 	return CS_OK;
 }
 
@@ -83,28 +84,67 @@ static int list_moved(struct cs_marks *m, struct cs_store *s, struct cs_error *e
 	return rc;
 }
 
-int cs_marks_init(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
+/* What was known of bundles and rows that are still there. */
+static void carry_over(struct cs_marks *m, const struct cs_marks *old)
 {
-	memset(m, 0, sizeof(*m));
-	int rc = list_bundles(m, s, err);
-	if (rc == CS_OK)
-		rc = list_moved(m, s, err);
-	if (rc == CS_OK && !(m->bits = cs_zalloc(m->nbits / 8 + 1)))
-		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
-	return rc;
+	for (size_t i = 0, j = 0; i < m->nbundles; i++) {
+		struct cs_mark_bundle *b = &m->bundles[i];
+		while (j < old->nbundles && old->bundles[j].number < b->number)
+			j++;
+		const struct cs_mark_bundle *o = j < old->nbundles ? &old->bundles[j] : NULL;
+		if (!o || o->number != b->number || o->nslots != b->nslots)
+			continue;
+		b->old = o->old;
+		memcpy(m->bits + b->first, old->bits + o->first, (b->nslots + 7) / 8);
+	}
+	for (size_t i = 0, j = 0; i < m->nmoved; i++) {
+		while (j < old->nmoved && old->moved[j].from < m->moved[i].from)
+			j++;
+		if (j < old->nmoved && old->moved[j].from == m->moved[i].from)
+			m->moved[i].used = old->moved[j].used;
+	}
 }
 
-static const struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t number)
+/* List everything anew. The lists of before are read as they are and then given up. */
+static int list(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
+{
+	struct cs_marks now = { .listed = m->listed, .skip = m->skip, .arg = m->arg,
+				.points_end = m->points_end };
+	int rc = list_bundles(&now, s, err);
+	if (rc == CS_OK)
+		rc = list_moved(&now, s, err);
+	if (rc == CS_OK && !(now.bits = cs_zalloc(now.nbytes + 1)))
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc != CS_OK) {
+		cs_marks_release(&now);
+		return rc;
+	}
+	carry_over(&now, m);
+	cs_marks_release(m);
+	*m = now;
+	m->listed = true;
+	for (size_t i = 0; i < m->nbundles; i++)
+		m->nset += cs_marks_live(m, &m->bundles[i]);
+	return CS_OK;
+}
+
+size_t cs_marks_at(const struct cs_marks *m, uint64_t from)
 {
 	size_t lo = 0, hi = m->nbundles;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		if (m->bundles[mid].number < number)
+		if (m->bundles[mid].number < from)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < m->nbundles && m->bundles[lo].number == number ? &m->bundles[lo] : NULL;
+	return lo;
+}
+
+static const struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t number)
+{
+	size_t i = cs_marks_at(m, number);
+	return i < m->nbundles && m->bundles[i].number == number ? &m->bundles[i] : NULL;
 }
 
 static struct cs_mark_moved *find_moved(struct cs_marks *m, cs_chunk from)
@@ -120,7 +160,8 @@ static struct cs_mark_moved *find_moved(struct cs_marks *m, cs_chunk from)
 	return lo < m->nmoved && m->moved[lo].from == from ? &m->moved[lo] : NULL;
 }
 
-int cs_marks_set(struct cs_marks *m, cs_chunk chunk)
+/* Mark a chunk by the number it is referred to by. 1: it was not marked; 0: it was, or is missing. */
+static int set(struct cs_marks *m, cs_chunk chunk)
 {
 	const struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
 	if (!b) {
@@ -133,18 +174,26 @@ int cs_marks_set(struct cs_marks *m, cs_chunk chunk)
 	}
 	if (!b || cs_chunk_slot(chunk) >= b->nslots)
 		return 0;
-	uint64_t bit = b->first + cs_chunk_slot(chunk);
-	if (m->bits[bit / 8] >> (bit % 8) & 1)
+	uint8_t *byte = &m->bits[b->first + cs_chunk_slot(chunk) / 8];
+	uint8_t bit = (uint8_t)(1 << (cs_chunk_slot(chunk) % 8));
+	if (*byte & bit)
 		return 0;
-	m->bits[bit / 8] |= (uint8_t)(1 << (bit % 8));
+	*byte |= bit;
 	m->nset++;
 	return 1;
 }
 
 bool cs_marks_get(const struct cs_marks *m, const struct cs_mark_bundle *b, uint32_t slot)
 {
-	uint64_t bit = b->first + slot;
-	return m->bits[bit / 8] >> (bit % 8) & 1;
+	return m->bits[b->first + slot / 8] >> (slot % 8) & 1;
+}
+
+uint32_t cs_marks_live(const struct cs_marks *m, const struct cs_mark_bundle *b)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < (b->nslots + 7) / 8; i++)
+		n += (uint32_t)__builtin_popcount(m->bits[b->first + i]);
+	return n;
 }
 
 /*
@@ -154,7 +203,7 @@ bool cs_marks_get(const struct cs_marks *m, const struct cs_mark_bundle *b, uint
 static int mark(void *arg, cs_chunk chunk, enum cs_reach_kind kind, struct cs_error *err)
 {
 	struct cs_marks *m = arg;
-	int fresh = cs_marks_set(m, chunk);
+	int fresh = set(m, chunk);
 	if (fresh || kind == CS_REACH_DATA)
 		return fresh;
 	const struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
@@ -169,10 +218,25 @@ static int mark(void *arg, cs_chunk chunk, enum cs_reach_kind kind, struct cs_er
 	return 0;
 }
 
-int cs_marks_all_points(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
+static int mark_point(struct cs_marks *m, struct cs_store *s, const struct cs_point_record *r,
+		      struct cs_error *err)
 {
-	uint64_t from = 0;
-	for (;;) {
+	struct cs_error why = { 0 };
+	if (m->skip && m->skip(m->arg, r))
+		return CS_OK;
+	int rc = cs_reach_point(s, r, mark, m, &why);
+	if (rc != CS_OK)
+		rc = cs_fail(err, rc,
+			     "point %s (number %llu) cannot be read: %.500s; nothing more was "
+			     "freed (forget the point, or see verify)",
+			     r->name, (unsigned long long)r->seq, why.text);
+	return rc;
+}
+
+static int mark_points(struct cs_marks *m, struct cs_store *s, uint64_t from, uint64_t end,
+		       struct cs_error *err)
+{
+	while (from < end) {
 		struct cs_txn *t;
 		struct cs_point_record r;
 		int rc = cs_txn_read(s->db, &t, err);
@@ -183,15 +247,31 @@ int cs_marks_all_points(struct cs_marks *m, struct cs_store *s, struct cs_error 
 		if (rc != 1)
 			return rc;
 		from = r.seq + 1;
-		struct cs_error why = { 0 };
-		rc = cs_reach_point(s, &r, mark, m, &why);
-		if (rc != CS_OK)
-			rc = cs_fail(err, rc,
-				     "point %s (number %llu) cannot be read: %.500s; nothing was "
-				     "freed (forget the point, or see verify)",
-				     r.name, (unsigned long long)r.seq, why.text);
+		rc = r.seq < end ? mark_point(m, s, &r, err) : CS_OK;
 		cs_point_record_release(&r);
 		if (rc != CS_OK)
 			return rc;
 	}
+	return CS_OK;
+}
+
+int cs_marks_update(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
+{
+	struct cs_txn *t;
+	uint64_t end;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_db_counter_get(t, CS_META_NEXT_POINT, &end, err);
+	cs_txn_end(t);
+	if (rc != CS_OK || (m->listed && end == m->points_end))
+		return rc;
+	/* bundles after the number of points: those of the points are among them */
+	rc = list(m, s, err);
+	if (rc == CS_OK)
+		rc = mark_points(m, s, m->points_end, end, err);
+	if (rc != CS_OK)
+		return rc;
+	m->points_end = end;
+	return 1;
 }

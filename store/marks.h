@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * marks.h - marks: one bit a chunk, and where each bundle's bits are.
+ * marks.h - which chunks the points need: one bit a chunk, and where each
+ * bundle's bits are.
+ *
+ * Points come while gc works. So the marks know up to which point they are
+ * complete, and can be brought up to date; what came later is cheap to mark,
+ * since most of it was marked before. Bundles that were not there at the first
+ * listing are known for marking only: they are not gc's to free this time.
  */
 #ifndef CS_MARKS_H
 #define CS_MARKS_H
@@ -9,8 +15,9 @@
 
 struct cs_mark_bundle {
 	uint64_t number;
-	uint64_t first; /* the bit of slot 0 */
+	uint64_t first; /* the byte of bits where slot 0 is */
 	uint32_t nslots;
+	bool old; /* was there at the first listing */
 };
 
 struct cs_mark_moved {
@@ -24,16 +31,25 @@ struct cs_marks {
 	struct cs_mark_moved *moved; /* by from */
 	size_t nmoved, moved_cap;
 	uint8_t *bits;
-	uint64_t nbits, nset;
+	uint64_t nbytes, nset;
+	bool listed;
+	uint64_t points_end; /* all points with a smaller seq are marked */
+	/* points to leave out, NULL: none */
+	bool (*skip)(void *arg, const struct cs_point_record *r);
+	void *arg;
 };
 
-/* Lists all bundles and moved chunks, nothing marked. Release in any case. */
-int cs_marks_init(struct cs_marks *m, struct cs_store *s, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * List what is there and mark what all points refer to, or go on from the last
+ * time: 1 when something may have changed, 0 when no point came meanwhile.
+ * m begins zeroed; release it in any case.
+ */
+int cs_marks_update(struct cs_marks *m, struct cs_store *s, struct cs_error *err) CS_MUST_CHECK;
 void cs_marks_release(struct cs_marks *m);
-/* Mark a chunk by the number it is referred to by. 1: it was not marked; 0: it was, or is missing. */
-int cs_marks_set(struct cs_marks *m, cs_chunk chunk);
 bool cs_marks_get(const struct cs_marks *m, const struct cs_mark_bundle *b, uint32_t slot);
-/* Mark everything that any point refers to. */
-int cs_marks_all_points(struct cs_marks *m, struct cs_store *s, struct cs_error *err) CS_MUST_CHECK;
+/* How many of a bundle's chunks are marked. */
+uint32_t cs_marks_live(const struct cs_marks *m, const struct cs_mark_bundle *b);
+/* The index of the first bundle with a number >= from. */
+size_t cs_marks_at(const struct cs_marks *m, uint64_t from);
 
 #endif

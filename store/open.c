@@ -244,10 +244,6 @@ static int open_parts(struct cs_store *s, const struct cs_open_opts *o, struct c
 	int rc = check_path(s, err);
 	if (rc == CS_OK)
 		rc = cs_leases_open(s->path, o->flags & CS_OPEN_WRITE, &s->leases, err);
-	if (rc == CS_OK && o->use == CS_USE_DATA)
-		rc = cs_leases_use(s->leases, err);
-	if (rc == CS_OK && o->use == CS_USE_EXCLUSIVE)
-		rc = cs_leases_exclusive(s->leases, err);
 	if (rc == CS_OK)
 		rc = cs_db_open(s->path, s->writable ? CS_DB_WRITE : CS_DB_READ, &s->db, err);
 	return rc == CS_OK ? read_header(s, o->flags, err) : rc;

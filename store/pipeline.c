@@ -2,6 +2,7 @@
 #include "pipeline.h"
 
 #include "alloc.h"
+#include "fault.h"
 #include "hash.h"
 #include "index.h"
 #include "reader.h"
@@ -97,6 +98,8 @@ static int take_numbers(struct cs_pipeline *p, struct cs_error *err)
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_bundles_reserve(t, NUMBERS, &p->next_number, err);
+	if (rc == CS_OK) /* before anybody can see them */
+		rc = cs_leases_pin_range(p->store->leases, p->next_number, NUMBERS, err);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
@@ -449,6 +452,7 @@ int cs_pipeline_new(struct cs_store *s, int level, unsigned threads, struct cs_p
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	p->store = s;
+	cs_leases_pins_begin(s->leases);
 	p->level = level ? level : CS_LEVEL_DEFAULT;
 	p->tail = &p->head;
 	pthread_mutex_init(&p->lock, NULL);
@@ -512,6 +516,7 @@ void cs_pipeline_free(struct cs_pipeline *p)
 	pthread_cond_destroy(&p->work);
 	pthread_cond_destroy(&p->ready);
 	pthread_cond_destroy(&p->moved);
+	cs_leases_pins_end(p->store->leases);
 	free(p);
 }
 
@@ -531,6 +536,34 @@ int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
 	return rc;
 }
 
+/* The next candidate for a hash, safe from gc: 1, 0 or negative. */
+static int next_candidate(struct cs_pipeline *p, const struct cs_hash *h, cs_chunk *at,
+			  struct cs_error *err)
+{
+	cs_chunk after = *at;
+	for (;;) {
+		struct cs_txn *t;
+		int rc = cs_txn_read(p->store->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_index_next(t, h, after, at, err);
+		cs_txn_end(t);
+		if (rc != 1)
+			return rc;
+		cs_fault("dedup: found, not pinned");
+		rc = cs_leases_pin(p->store->leases, cs_chunk_bundle(*at), err);
+		if (rc == CS_E_BUSY) {
+			after = *at; /* not worth waiting for: another one, or a new chunk */
+			continue;
+		}
+		if (rc == 1)
+			cs_fault("dedup: pinned");
+		if (rc != 0)
+			return rc;
+		/* pinned just now: gc may have been there first, so look again */
+	}
+}
+
 /* A stored chunk of this kind with these bytes: a hash is a hint, the bytes decide. */
 static int find_stored(struct cs_pipeline *p, int kind, const struct cs_hash *h,
 		       const uint8_t *data, size_t len, cs_chunk *out, struct cs_error *err)
@@ -538,12 +571,7 @@ static int find_stored(struct cs_pipeline *p, int kind, const struct cs_hash *h,
 	cs_chunk at = 0;
 	*out = 0;
 	for (;;) {
-		struct cs_txn *t;
-		int rc = cs_txn_read(p->store->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		rc = cs_index_next(t, h, at, &at, err);
-		cs_txn_end(t);
+		int rc = next_candidate(p, h, &at, err);
 		if (rc != 1)
 			return rc;
 		struct cs_bundle *b;
@@ -635,6 +663,16 @@ int cs_pipeline_flush(struct cs_pipeline *p, struct cs_error *err)
 	return rc;
 }
 
+/* Numbers that were taken last and are not needed: they stay dense, and so the locks short. */
+static int give_numbers_back(struct cs_pipeline *p, struct cs_txn *t, struct cs_error *err)
+{
+	uint64_t next;
+	int rc = cs_db_counter_get(t, CS_META_NEXT_BUNDLE, &next, err);
+	if (rc == CS_OK && p->numbers_left && next == p->next_number + p->numbers_left)
+		rc = cs_db_counter_set(t, CS_META_NEXT_BUNDLE, p->next_number, err);
+	return rc;
+}
+
 /* Everything that is left, whatever its size, with fn's rows in one transaction. */
 static int commit_last(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
 		       struct cs_error *err)
@@ -655,6 +693,8 @@ static int commit_last(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
 	}
 	if (rc == CS_OK)
 		rc = put_batch(t, batch, n, err);
+	if (rc == CS_OK)
+		rc = give_numbers_back(p, t, err);
 	if (rc == CS_OK && fn)
 		rc = fn(arg, t, err);
 	free(batch);

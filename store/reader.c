@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOVES_MAX 8 /* times that gc moves a chunk while one reader looks for it */
+
 /* ---- bundles and chunks */
 
 static struct cs_decompressor *decompressor_take(struct cs_store *s)
@@ -80,25 +82,27 @@ int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struc
 	return rc;
 }
 
+/* Where gc put the chunk. Another gc may move it on before we get there: ask again. */
 static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
 			struct cs_bundle **out, struct cs_error *err)
 {
-	struct cs_txn *t;
 	cs_chunk old = *chunk;
-	int rc = cs_txn_read(s->db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_chunk_moved(t, old, chunk, err);
-	cs_txn_end(t);
-	if (rc < 0)
-		return rc;
-	if (rc == 1)
+	for (int i = 0; i < MOVES_MAX; i++) {
+		struct cs_txn *t;
+		int rc = cs_txn_read(s->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_chunk_moved(t, old, chunk, err);
+		cs_txn_end(t);
+		if (rc < 0)
+			return rc;
+		if (rc == 0)
+			break;
 		rc = cs_reader_bundle(s, cs_chunk_bundle(*chunk), out_held, out, err);
-	else
-		rc = CS_E_NOTFOUND;
-	return rc != CS_E_NOTFOUND ? rc :
-				     cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
-					     (unsigned long long)old);
+		if (rc != CS_E_NOTFOUND)
+			return rc;
+	}
+	return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing", (unsigned long long)old);
 }
 
 int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,

@@ -25,9 +25,9 @@ int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...
 	return cs_fail(err, CS_E_USAGE, "%s", text);
 }
 
-int cs_cli_open(struct cs_cli *cli, int flags, int use, struct cs_error *err)
+int cs_cli_open(struct cs_cli *cli, int flags, struct cs_error *err)
 {
-	const struct cs_open_opts opts = { .flags = flags, .use = use };
+	const struct cs_open_opts opts = { .flags = flags };
 
 	return cs_store_open(cli->store_path, &opts, &cli->store, err);
 }

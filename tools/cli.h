@@ -61,7 +61,7 @@ int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...
 	__attribute__((format(printf, 3, 4)));
 
 /* Open the store that the command line names into cli->store; main closes it. */
-int cs_cli_open(struct cs_cli *cli, int flags, int use, struct cs_error *err) CS_MUST_CHECK;
+int cs_cli_open(struct cs_cli *cli, int flags, struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * Open what POINT[:PATH] names: the tree, its entry, and the path as it was

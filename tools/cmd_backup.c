@@ -122,7 +122,7 @@ static int run_backup(struct cs_cli *cli, const void *values, int argc, char **a
 			return cs_cli_misuse(cli, err, "this machine has no name: use --series");
 		opts.series = host;
 	}
-	rc = cs_cli_open(cli, CS_OPEN_WRITE, CS_USE_DATA, err);
+	rc = cs_cli_open(cli, CS_OPEN_WRITE, err);
 	if (rc != 0)
 		return rc;
 	cli->quiet = v->quiet;

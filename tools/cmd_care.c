@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_care.c - stats, gc and verify: the store as a whole.
+ * cmd_care.c - gc and verify: the store as a whole.
  */
 #include "cli.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-/* --- stats */
 
 struct care_values {
 	bool json, quiet, dry_run;
@@ -16,83 +14,6 @@ struct care_values {
 #define AT(field) offsetof(struct care_values, field)
 #define JSON_OPTION { CS_OPT_FLAG, 0, "json", NULL, AT(json), "print the result as JSON", 0, 0 }
 #define QUIET_OPTION { CS_OPT_FLAG, 'q', "quiet", NULL, AT(quiet), "no progress, no summary", 0, 0 }
-
-static const struct cs_opt stats_options[] = { JSON_OPTION, { .kind = CS_OPT_END } };
-
-static int stats_json(struct cs_cli *cli, const struct cs_store_stats *s, struct cs_error *err)
-{
-	struct cs_json *j = &cli->json;
-
-	cs_json_object(j, &cli->out);
-	cs_json_text(j, "id", s->id);
-	cs_json_number(j, "series", s->series);
-	cs_json_number(j, "points", s->points);
-	cs_json_number(j, "logical_bytes", s->logical_bytes);
-	cs_json_number(j, "bundles", s->bundles);
-	cs_json_number(j, "chunks", s->chunks);
-	cs_json_number(j, "raw_bytes", s->raw_bytes);
-	cs_json_number(j, "stored_bytes", s->stored_bytes);
-	cs_json_number(j, "meta_stored_bytes", s->meta_stored_bytes);
-	cs_json_number(j, "index_rows", s->index_rows);
-	cs_json_number(j, "moved_rows", s->moved_rows);
-	cs_json_number(j, "file_bytes", s->file_bytes);
-	cs_json_number(j, "disk_bytes", s->disk_bytes);
-	cs_json_number(j, "free_bytes", s->free_bytes);
-	return cs_json_put(j, err);
-}
-
-static void stats_count(struct cs_cli *cli, const char *label, uint64_t v)
-{
-	cs_out_printf(&cli->out, "%-16s%" PRIu64 "\n", label, v);
-}
-
-static void stats_size(struct cs_cli *cli, const char *label, uint64_t v)
-{
-	char text[CS_OUT_TEXT];
-
-	cs_out_printf(&cli->out, "%-16s%s (%" PRIu64 " bytes)\n", label, cs_out_size(v, text), v);
-}
-
-static int run_stats(struct cs_cli *cli, const void *values, int argc, char **argv,
-		     struct cs_error *err)
-{
-	const struct care_values *v = values;
-	struct cs_store_stats s;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_LOOK, err);
-
-	(void)argc;
-	(void)argv;
-	if (rc == 0)
-		rc = cs_store_stats(cli->store, &s, err);
-	if (rc != 0)
-		return rc;
-	if (v->json)
-		return stats_json(cli, &s, err);
-	cs_out_printf(&cli->out, "%-16s%s\n", "store", s.id);
-	stats_count(cli, "series", s.series);
-	stats_count(cli, "points", s.points);
-	stats_size(cli, "logical", s.logical_bytes);
-	stats_count(cli, "bundles", s.bundles);
-	stats_count(cli, "chunks", s.chunks);
-	stats_size(cli, "raw", s.raw_bytes);
-	stats_size(cli, "stored", s.stored_bytes);
-	stats_size(cli, "of it metadata", s.meta_stored_bytes);
-	stats_count(cli, "index rows", s.index_rows);
-	stats_count(cli, "moved rows", s.moved_rows);
-	stats_size(cli, "file", s.file_bytes);
-	stats_size(cli, "on disk", s.disk_bytes);
-	stats_size(cli, "free in file", s.free_bytes);
-	return 0;
-}
-
-const struct cs_command cs_cmd_stats = {
-	.name = "stats",
-	.operands = "",
-	.summary = "show what the store holds and what it takes",
-	.options = stats_options,
-	.values_size = sizeof(struct care_values),
-	.run = run_stats,
-};
 
 /* --- gc */
 
@@ -114,6 +35,7 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 	cs_json_number(j, "chunks_freed", r->chunks_freed);
 	cs_json_number(j, "bundles_freed", r->bundles_freed);
 	cs_json_number(j, "bundles_rewritten", r->bundles_rewritten);
+	cs_json_number(j, "bundles_used", r->bundles_used);
 	cs_json_number(j, "stored_freed", r->stored_freed);
 	return cs_json_put(j, err);
 }
@@ -126,7 +48,7 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 					 .arg = cli };
 	struct cs_gc_result r;
 	char size[CS_OUT_TEXT];
-	int rc = cs_cli_open(cli, CS_OPEN_WRITE, CS_USE_EXCLUSIVE, err);
+	int rc = cs_cli_open(cli, v->dry_run ? CS_OPEN_READ : CS_OPEN_WRITE, err);
 
 	(void)argc;
 	(void)argv;
@@ -146,6 +68,11 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 			      v->dry_run ? "would free" : "freed",
 			      cs_out_size(r.stored_freed, size), r.chunks_freed, r.bundles_freed,
 			      r.bundles_rewritten, r.chunks_live);
+	if (!v->quiet && r.bundles_used)
+		cs_out_printf(&cli->out,
+			      "%" PRIu64 " bundles are left for the next gc: a running backup may "
+			      "use them\n",
+			      r.bundles_used);
 	return 0;
 }
 
@@ -153,8 +80,8 @@ const struct cs_command cs_cmd_gc = {
 	.name = "gc",
 	.operands = "",
 	.summary = "free what no point needs",
-	.details = "Free what no point needs, for the next backups to use. Nobody else may use the "
-		   "store meanwhile.",
+	.details = "Free what no point needs. Backups, mounts and all else may go on meanwhile; "
+		   "what they use is left for the next gc.",
 	.options = gc_options,
 	.values_size = sizeof(struct care_values),
 	.acts = true,
@@ -225,7 +152,7 @@ static int run_verify(struct cs_cli *cli, const void *values, int argc, char **a
 					     .notice = on_finding, .arg = cli };
 	struct cs_verify_result r = { 0 };
 	double start = cs_out_now();
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 	int printed = 0;
 
 	(void)argc;

@@ -65,7 +65,7 @@ static int cat_place(struct cs_cli *cli, const char *arg, struct cs_error *err)
 static int run_cat(struct cs_cli *cli, const void *values, int argc, char **argv,
 		   struct cs_error *err)
 {
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)values;
 	for (int i = 0; rc == 0 && i < argc; i++)
@@ -111,7 +111,7 @@ static int run_dump(struct cs_cli *cli, const void *values, int argc, char **arg
 	struct dump d = { .cli = cli };
 	struct cs_node node = { 0 };
 	const char *path;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)values;
 	(void)argc;

@@ -245,7 +245,7 @@ static int run_diff(struct cs_cli *cli, const void *values, int argc, char **arg
 	struct diff d = { .cli = cli, .v = values };
 	struct cs_node node[2] = { { 0 }, { 0 } };
 	const char *path;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)argc;
 	for (int i = 0; rc == 0 && i < 2; i++)

@@ -192,7 +192,7 @@ static int run_find(struct cs_cli *cli, const void *values, int argc, char **arg
 	f.barren = calloc(BARREN_SLOTS, sizeof(*f.barren));
 	if (!f.barren)
 		return cs_fail(err, CS_E_NOMEM, "%s", cs_code_text(CS_E_NOMEM));
-	rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	rc = cs_cli_open(cli, CS_OPEN_READ, err);
 	if (rc != 0)
 		goto out;
 	if (f.v->json)

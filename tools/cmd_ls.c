@@ -117,7 +117,7 @@ static int run_ls(struct cs_cli *cli, const void *values, int argc, char **argv,
 	struct ls l = { .cli = cli, .v = values };
 	struct cs_tree *tree = NULL;
 	struct cs_node node = { 0 };
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)argc;
 	if (rc == 0)

@@ -113,7 +113,7 @@ static int run_list(struct cs_cli *cli, const void *values, int argc, char **arg
 	struct list l = { .cli = cli, .v = values, .width = 6, .err = err };
 	const char *series = argc > 0 ? argv[0] : NULL;
 	struct cs_series one;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_LOOK, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	if (rc == 0 && series) {
 		rc = cs_series_get(cli->store, series, 0, &one, err);
@@ -239,7 +239,7 @@ static int run_show(struct cs_cli *cli, const void *values, int argc, char **arg
 {
 	const struct show_values *v = values;
 	struct cs_point p;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_LOOK, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)argc;
 	if (rc == 0)
@@ -287,7 +287,7 @@ static int run_forget(struct cs_cli *cli, const void *values, int argc, char **a
 	(void)values;
 	if (!points)
 		return cs_fail(err, CS_E_NOMEM, "%s", cs_code_text(CS_E_NOMEM));
-	rc = cs_cli_open(cli, CS_OPEN_WRITE, CS_USE_LOOK, err);
+	rc = cs_cli_open(cli, CS_OPEN_WRITE, err);
 	for (int i = 0; rc == 0 && i < argc; i++) {
 		struct cs_point *p = &points[count];
 		int k = 0;

@@ -28,7 +28,7 @@ static int run_restore(struct cs_cli *cli, const void *values, int argc, char **
 	const char *path;
 	char size[CS_OUT_TEXT];
 	double start = cs_out_now();
-	int rc = cs_cli_open(cli, CS_OPEN_READ, CS_USE_DATA, err);
+	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)argc;
 	if (rc == 0)

@@ -49,16 +49,37 @@ check "restore during a backup" chunkstore restore a "$T/a-again"
 check "is right" treecmp "$T/a" "$T/a-again"
 wait $one; is "and the backup too" $? 0
 
-# gc and a backup: one of them may have to say no, neither may do harm.
-chunkstore forget a/latest
+# gc and backups: nobody refuses, nobody waits for the other.
+chunkstore forget a/latest >/dev/null
 for i in 1 2 3; do
-	chunkstore backup -q --series "d$i" --root "$T/a" --force 2>/dev/null &
+	chunkstore backup -q --series "d$i" --root "$T/a" --force 2>"$T/backup.err" &
 	one=$!
-	chunkstore gc -q 2>/dev/null
-	wait $one
+	chunkstore backup -q --series "e$i" --root "$T/b" --force 2>"$T/backup2.err" &
+	two=$!
+	check "gc $i beside two backups" chunkstore gc -q
+	wait $one; is "the first backup" $?:"$(cat "$T/backup.err")" 0:
+	wait $two; is "the second backup" $?:"$(cat "$T/backup2.err")" 0:
+	check "verify" chunkstore verify
+	chunkstore forget "e$i/latest" >/dev/null
 done
-check "verify after gc against backup" chunkstore verify
-check "a backup afterwards" backup e "$T/a"
-check "restore" chunkstore restore e "$T/e-out"
-check "is right" treecmp "$T/a" "$T/e-out"
+check "gc" chunkstore gc
+check "verify" chunkstore verify
+for i in 1 2 3; do
+	check "restore $i" chunkstore restore "d$i" "$T/d$i-out"
+	check "is right" treecmp "$T/a" "$T/d$i-out"
+done
+
+# Who uses the store: a reader that cannot go on holds its point.
+is "nobody uses it" "$(chunkstore stats --json | jq -c .users)" "[]"
+mkfifo "$T/pipe"
+chunkstore cat d1:big >"$T/pipe" &
+one=$!
+test_pids+=("$one")
+exec 7<"$T/pipe"
+read -r -N 1 _ <&7
+user=$(chunkstore stats --json | jq -r '.users[0] | "\(.process) \(.program) \(.does) \(.points)"')
+is "stats shows who reads" "$user" "$one chunkstore reads 1"
+exec 7<&-
+wait $one
+is "and not when it is gone" "$(chunkstore stats --json | jq -c .users)" "[]"
 done_testing

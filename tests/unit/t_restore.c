@@ -192,7 +192,7 @@ static int setup(void **state)
 	int fd = open(at("src"), O_RDONLY | O_DIRECTORY);
 	make_source(fd);
 	close(fd);
-	struct cs_open_opts how = { .flags = CS_OPEN_WRITE, .use = CS_USE_DATA };
+	struct cs_open_opts how = { .flags = CS_OPEN_WRITE };
 	struct cs_backup_opts what = { .series = "s", .root = at("src") };
 	int r = cs_store_init(at("S"), NULL, &err);
 	if (r == CS_OK)
