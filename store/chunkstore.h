@@ -259,6 +259,7 @@ struct cs_read {
 	void **held;
 	size_t nheld;
 	size_t cap;
+	uint8_t *copy; /* what is in too many pieces to be held */
 };
 
 int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,

@@ -3,7 +3,9 @@
  * content.c - what is in a file: its bytes, holes, hash and attributes.
  *
  * Reads hand out pieces of decoded bundles and entries as they lie in the
- * cache; nothing is copied.
+ * cache; nothing is copied. Only what is cut into very many pieces is, from
+ * the HELD_MAX-th on: no backup makes such files, and a forged store must not
+ * make one read hold a bundle for each byte.
  */
 #include "alloc.h"
 #include "browse.h"
@@ -13,6 +15,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#define HELD_MAX 64
 
 static const uint8_t zeroes[64 << 10];
 
@@ -24,6 +28,7 @@ void cs_read_release(struct cs_read *r)
 		cs_cache_release(r->held[i]);
 	free(r->iov);
 	free(r->held);
+	free(r->copy);
 	memset(r, 0, sizeof(*r));
 }
 
@@ -145,10 +150,23 @@ static int extents_at(struct cs_store *s, const struct cs_entry *e, uint64_t off
 	return cs_fail(err, CS_E_CORRUPT, "%.*s: its extents end early", (int)e->name_len, e->name);
 }
 
+/* Bytes off..off+len of a chunk, copied. */
+static int copy_chunk(struct cs_store *s, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
+		      uint64_t off, uint64_t len, struct cs_error *err)
+{
+	struct cs_read piece = { 0 };
+	int rc = add_chunk(s, &piece, chunk, chunk_len, off, len, err);
+	if (rc == CS_OK)
+		memcpy(to, piece.iov[0].iov_base, len);
+	cs_read_release(&piece);
+	return rc;
+}
+
 static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t off, uint64_t end,
 			struct cs_read *r, struct cs_error *err)
 {
 	struct extents x = { 0 };
+	size_t copied = 0;
 	int rc = CS_OK;
 	while (off < end && rc == CS_OK) {
 		const struct cs_extent *at;
@@ -157,12 +175,19 @@ static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t o
 			break;
 		uint64_t skip = off - x.base - at->off;
 		uint64_t n = at->len - skip < end - off ? at->len - skip : end - off;
-		if (at->chunk)
+		if (r->nheld >= HELD_MAX && !r->copy && !(r->copy = cs_zalloc(end - off)))
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+		else if (r->copy && at->chunk)
+			rc = copy_chunk(s, r->copy + copied, at->chunk, at->len, skip, n, err);
+		else if (at->chunk)
 			rc = add_chunk(s, r, at->chunk, at->len, skip, n, err);
-		else
+		else if (!r->copy)
 			rc = add_hole(r, n, err);
+		copied += r->copy ? n : 0;
 		off += n;
 	}
+	if (rc == CS_OK && copied)
+		rc = add_piece(r, r->copy, copied, NULL, err);
 	extents_release(&x);
 	return rc;
 }

@@ -119,7 +119,7 @@ void world_same(struct cs_tree *t, const char *path, const char *name)
 	if (cs_tree_lookup(t, path, &n, &err) != CS_OK)
 		fail_msg("%s: %s", path, err.text);
 	while (at < n.entry.size) {
-		if (cs_file_read(t, &n, at, 65536, &r, &err) != CS_OK)
+		if (cs_file_read(t, &n, at, 1 << 20, &r, &err) != CS_OK)
 			fail_msg("%s at %llu: %s", path, (unsigned long long)at, err.text);
 		assert_true(r.len > 0);
 		for (size_t i = 0; i < r.niov; i++) {
