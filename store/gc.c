@@ -20,6 +20,7 @@
 #include "index.h"
 #include "marks.h"
 #include "reader.h"
+#include "space.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -354,6 +355,10 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	g.result.chunks_live = g.marks.nset;
 	if (rc == CS_OK)
 		rc = opts->dry_run ? count(&g, err) : sweep(&g, err);
+	if (rc == CS_OK && !opts->dry_run)
+		rc = cs_space_give_back(s, &(struct cs_space_opts){ .progress = opts->progress,
+								    .arg = opts->arg, .what = "gc" },
+					&g.result.space, err);
 	g.result.stored_freed -= g.stored_again < g.result.stored_freed ? g.stored_again :
 									  g.result.stored_freed;
 	if (rc == CS_OK)

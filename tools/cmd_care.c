@@ -103,6 +103,29 @@ static const struct cs_opt gc_options[] = {
 	{ .kind = CS_OPT_END },
 };
 
+static void put_space(struct cs_json *j, const struct cs_space_result *r)
+{
+	cs_json_number(j, "given_back", r->given_back);
+	cs_json_number(j, "held", r->held);
+	cs_json_bool(j, "can_give_back", !r->unsupported);
+}
+
+static void say_space(struct cs_cli *cli, const struct cs_space_result *r)
+{
+	char size[CS_OUT_TEXT];
+
+	if (!r->given_back && !r->unsupported && !r->held)
+		return;
+	cs_out_printf(&cli->out, "%s given back to the file system",
+		      cs_out_size(r->given_back, size));
+	if (r->unsupported)
+		cs_out_printf(&cli->out, ", which cannot make holes in a file");
+	if (r->held)
+		cs_out_printf(&cli->out, "; %s more when a reader is done",
+			      cs_out_size(r->held, size));
+	cs_out_printf(&cli->out, "\n");
+}
+
 static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_run,
 		   struct cs_error *err)
 {
@@ -115,6 +138,8 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 	cs_json_number(j, "bundles_freed", r->bundles_freed);
 	cs_json_number(j, "bundles_rewritten", r->bundles_rewritten);
 	cs_json_number(j, "stored_freed", r->stored_freed);
+	if (!dry_run)
+		put_space(j, &r->space);
 	return cs_json_put(j, err);
 }
 
@@ -146,6 +171,8 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 			      v->dry_run ? "would free" : "freed",
 			      cs_out_size(r.stored_freed, size), r.chunks_freed, r.bundles_freed,
 			      r.bundles_rewritten, r.chunks_live);
+	if (!v->quiet && !v->dry_run)
+		say_space(cli, &r.space);
 	return 0;
 }
 
@@ -153,8 +180,8 @@ const struct cs_command cs_cmd_gc = {
 	.name = "gc",
 	.operands = "",
 	.summary = "free what no point needs",
-	.details = "Free what no point needs, for the next backups to use. Nobody else may use the "
-		   "store meanwhile.",
+	.details = "Free what no point needs, and give its space back to the file system. Nobody "
+		   "else may use the store meanwhile.",
 	.options = gc_options,
 	.values_size = sizeof(struct care_values),
 	.acts = true,
