@@ -381,11 +381,18 @@ struct cs_gc_opts {
 	cs_progress_fn *progress;
 	void *arg;
 };
+/* What went back to the file system. */
+struct cs_space_result {
+	uint64_t given_back; /* bytes that the store takes less on disk */
+	uint64_t held;       /* bytes that are free, but readers still see; next time */
+	bool unsupported;    /* this file system cannot make holes in a file */
+};
 struct cs_gc_result {
 	uint64_t chunks_live, chunks_freed;
 	uint64_t bundles_freed, bundles_rewritten;
 	uint64_t bundles_used; /* would have been freed or rewritten, but a backup uses them */
-	uint64_t stored_freed; /* bytes given back for reuse */
+	uint64_t stored_freed; /* bytes of bundles that are gone */
+	struct cs_space_result space;
 };
 /*
  * Free what no point needs, while others go on. CS_E_BUSY: another gc is

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "db.h"
+#include "db_impl.h"
 
 #include "alloc.h"
 #include "format.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,26 +30,10 @@
 #define READERS_MAX 1024
 #define POOL_MAX 64
 
-struct cs_txn {
-	MDB_txn *txn;
-	struct cs_db *db;
-	bool write;
-	struct cs_txn *next;
-};
-
 struct cs_cursor {
 	MDB_cursor *cursor;
 	struct cs_txn *txn;
 	enum cs_table table;
-};
-
-struct cs_db {
-	MDB_env *env; /* immutable after open */
-	MDB_dbi dbi[CS_TABLES];
-	char *dir;
-	pthread_mutex_t lock;
-	struct cs_txn *pool; /* reset read transactions; guarded by lock */
-	unsigned pooled;
 };
 
 static const struct {
@@ -72,69 +50,6 @@ static const struct {
 	[CS_T_CATALOG] = { CS_DB_CATALOG, 0 },
 	[CS_T_IDS] = { CS_DB_IDS, 0 },
 };
-
-/*
- * A disk error, or a file that was cut short, shows as SIGBUS when the map is
- * touched. Pages of LMDB's trees have no checksum: a damaged one sends LMDB to
- * an address that is none (SIGSEGV) or into one of its assertions. What reads
- * the map does so under a guard: any of the three ends the read with an error,
- * and nothing else. A signal elsewhere keeps its old meaning.
- */
-enum { MET_SECTOR = 1, MET_PAGE };
-static _Thread_local sigjmp_buf *guard;
-static struct sigaction old_bus, old_segv;
-
-static void on_bad_page(int sig, siginfo_t *info, void *context)
-{
-	const struct sigaction *old = sig == SIGBUS ? &old_bus : &old_segv;
-	if (guard)
-		siglongjmp(*guard, sig == SIGBUS ? MET_SECTOR : MET_PAGE);
-	if (old->sa_flags & SA_SIGINFO) {
-		old->sa_sigaction(sig, info, context);
-	} else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
-		old->sa_handler(sig);
-	} else {
-		signal(sig, SIG_DFL);
-		raise(sig);
-	}
-}
-
-/* LMDB aborts when this returns. */
-static void on_assertion(MDB_env *env, const char *text)
-{
-	(void)env;
-	(void)text;
-	if (guard)
-		siglongjmp(*guard, MET_PAGE);
-}
-
-static void install_guard(void)
-{
-	struct sigaction a = { .sa_flags = SA_SIGINFO | SA_NODEFER };
-	a.sa_sigaction = on_bad_page;
-	sigaction(SIGBUS, &a, &old_bus);
-	sigaction(SIGSEGV, &a, &old_segv);
-}
-
-/* rc = the value of call, EIO if it met a bad sector, MDB_CORRUPTED if it met a bad page. */
-#define GUARDED(rc, call)                          \
-	do {                                       \
-		sigjmp_buf here;                   \
-		switch (sigsetjmp(here, 0)) {      \
-		case 0:                            \
-			guard = &here;             \
-			atomic_signal_fence(memory_order_seq_cst); \
-			(rc) = (call);             \
-			break;                     \
-		case MET_SECTOR:                   \
-			(rc) = EIO;                \
-			break;                     \
-		default:                           \
-			(rc) = MDB_CORRUPTED;      \
-		}                                  \
-		atomic_signal_fence(memory_order_seq_cst); \
-		guard = NULL;                      \
-	} while (0)
 
 /* Read a byte of every page of what the caller will look at. */
 static int touch(const MDB_val *v)
@@ -172,7 +87,6 @@ static int write_error(struct cs_db *db, int rc)
 	return rc == EIO && disk_is_full(db) ? ENOSPC : rc;
 }
 
-/* The one place where LMDB's codes become ours. */
 static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 {
 	switch (rc) {
@@ -201,6 +115,11 @@ static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err
 	}
 }
 
+int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
+{
+	return fail(db, rc, what, err);
+}
+
 static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 {
 	MDB_txn *txn;
@@ -227,7 +146,7 @@ static int open_env(struct cs_db *db, int flags)
 		rc = mdb_env_create(&db->env);
 		if (rc)
 			return rc;
-		rc = mdb_env_set_assert(db->env, on_assertion);
+		rc = cs_db_guard_env(db->env);
 		if (rc == 0)
 			rc = mdb_env_set_maxdbs(db->env, CS_TABLES + 4);
 		if (rc == 0)
@@ -287,7 +206,7 @@ int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
 	pthread_mutex_init(&db->lock, NULL);
-	pthread_once(&once, install_guard);
+	pthread_once(&once, cs_db_guard_install);
 	int rc = open_both(db, flags, err);
 	if (rc != CS_OK) {
 		cs_db_close(db);
@@ -556,7 +475,7 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	return 1;
 }
 
-/* ---- counters and statistics */
+/* ---- counters */
 
 int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err)
 {
@@ -574,54 +493,4 @@ int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_
 {
 	return cs_db_put(t, CS_T_META, (struct cs_slice){ name, strlen(name) },
 			 (struct cs_slice){ &v, sizeof(v) }, err);
-}
-
-/* Pages in LMDB's list of free pages: database 0, readable in a read transaction only. */
-static int count_free(struct cs_txn *t, uint64_t page_size, uint64_t *out)
-{
-	MDB_cursor *c;
-	MDB_val k, v;
-	uint64_t pages = 0;
-	int rc = mdb_cursor_open(t->txn, 0, &c);
-	if (rc)
-		return rc;
-	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
-		size_t n = 0;
-		if (v.mv_size >= sizeof(n))
-			memcpy(&n, v.mv_data, sizeof(n));
-		pages += n;
-	}
-	mdb_cursor_close(c);
-	*out = pages * page_size;
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
-{
-	struct cs_txn *t;
-	struct cs_db_stats s = { 0 };
-	MDB_stat m = { 0 };
-	mdb_filehandle_t fd;
-	struct stat st;
-
-	int rc = cs_txn_read(db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
-		rc = mdb_stat(t->txn, db->dbi[i], &m);
-		s.rows[i] = m.ms_entries;
-	}
-	if (rc == 0)
-		GUARDED(rc, count_free(t, m.ms_psize, &s.free_bytes));
-	cs_txn_end(t);
-	if (rc == 0)
-		rc = mdb_env_get_fd(db->env, &fd);
-	if (rc)
-		return fail(db, rc, "stat", err);
-	if (fstat(fd, &st) != 0)
-		return cs_fail_errno(err, errno, "store %s", db->dir);
-	s.file_bytes = (uint64_t)st.st_size;
-	s.disk_bytes = (uint64_t)st.st_blocks * 512;
-	*out = s;
-	return CS_OK;
 }

@@ -126,4 +126,32 @@ struct cs_db_stats {
 };
 int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err) CS_MUST_CHECK;
 
+/*
+ * Give pages that are free, and that nobody can need any more, back to the file
+ * system by making holes in data.mdb. One call is one bounded step, in which
+ * the writer lock is held: call again, with the same *p, until p->done; zero *p
+ * before the first. A read-only store cannot: CS_E_ACCESS.
+ */
+struct cs_punch_opts {
+	unsigned step_ms;  /* hold the writer lock for about that long; 0: 100 */
+	uint64_t max_calls; /* punch at most that often in a step; 0: no limit */
+	bool keep_nothing; /* else a little stays allocated, so that a full disk can still be cleared */
+	bool cut;          /* shorten the file too when its end is free */
+};
+struct cs_punch {
+	uint64_t next_page; /* where the next step goes on */
+	bool done;
+	bool unsupported;     /* this file system cannot; that is no error */
+	uint64_t given_bytes; /* that the file takes less on disk now */
+	uint64_t calls, steps;
+	uint64_t longest_ns; /* that the writer lock was held in one step */
+	/* as the last step found it */
+	uint64_t free_bytes; /* in LMDB's list */
+	uint64_t late_bytes; /* of them, freed by the last transaction: another must follow first */
+	uint64_t held_bytes; /* of them, in the snapshot of a reader that is still open */
+	uint64_t kept_bytes; /* of them, kept allocated */
+};
+int cs_db_punch(struct cs_db *db, const struct cs_punch_opts *opts, struct cs_punch *p,
+		struct cs_error *err) CS_MUST_CHECK;
+
 #endif

@@ -41,6 +41,7 @@
 #include "index.h"
 #include "marks.h"
 #include "reader.h"
+#include "space.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -417,6 +418,10 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	if (rc == CS_E_BUSY || (rc != CS_OK && !opts->dry_run))
 		return rc;
 	rc = run(&g, err);
+	if (rc == CS_OK && !opts->dry_run)
+		rc = cs_space_give_back(s, &(struct cs_space_opts){ .progress = opts->progress,
+								    .arg = opts->arg, .what = "gc" },
+					&g.result.space, err);
 	if (rc == CS_OK)
 		*out = g.result;
 	cs_leases_leave_gc(s->leases);

@@ -24,6 +24,29 @@ static const struct cs_opt gc_options[] = {
 	{ .kind = CS_OPT_END },
 };
 
+static void put_space(struct cs_json *j, const struct cs_space_result *r)
+{
+	cs_json_number(j, "given_back", r->given_back);
+	cs_json_number(j, "held", r->held);
+	cs_json_bool(j, "can_give_back", !r->unsupported);
+}
+
+static void say_space(struct cs_cli *cli, const struct cs_space_result *r)
+{
+	char size[CS_OUT_TEXT];
+
+	if (!r->given_back && !r->unsupported && !r->held)
+		return;
+	cs_out_printf(&cli->out, "%s given back to the file system",
+		      cs_out_size(r->given_back, size));
+	if (r->unsupported)
+		cs_out_printf(&cli->out, ", which cannot make holes in a file");
+	if (r->held)
+		cs_out_printf(&cli->out, "; %s more when a reader is done",
+			      cs_out_size(r->held, size));
+	cs_out_printf(&cli->out, "\n");
+}
+
 static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_run,
 		   struct cs_error *err)
 {
@@ -37,6 +60,8 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 	cs_json_number(j, "bundles_rewritten", r->bundles_rewritten);
 	cs_json_number(j, "bundles_used", r->bundles_used);
 	cs_json_number(j, "stored_freed", r->stored_freed);
+	if (!dry_run)
+		put_space(j, &r->space);
 	return cs_json_put(j, err);
 }
 
@@ -73,6 +98,8 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 			      "%" PRIu64 " bundles are left for the next gc: a running backup may "
 			      "use them\n",
 			      r.bundles_used);
+	if (!v->quiet && !v->dry_run)
+		say_space(cli, &r.space);
 	return 0;
 }
 
@@ -80,8 +107,8 @@ const struct cs_command cs_cmd_gc = {
 	.name = "gc",
 	.operands = "",
 	.summary = "free what no point needs",
-	.details = "Free what no point needs. Backups, mounts and all else may go on meanwhile; "
-		   "what they use is left for the next gc.",
+	.details = "Free what no point needs, and give its space back to the file system. Backups, "
+		   "mounts and all else may go on meanwhile; what they use is left for the next gc.",
 	.options = gc_options,
 	.values_size = sizeof(struct care_values),
 	.acts = true,

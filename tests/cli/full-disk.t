@@ -33,4 +33,19 @@ rm -rf "$T/out"
 check "restore of it" chunkstore restore small "$T/out"
 check "is right" treecmp "$T/medium" "$T/out"
 check "verify" chunkstore verify
+
+# What gc gave back is soon somebody else's. Even so, points can be forgotten, and their space had back.
+check "forget it" chunkstore forget small/latest
+check "gc" chunkstore gc
+num "which gives the space back to the file system" "$(stats disk_bytes)" -lt 15000000
+cat /dev/zero >"$T/disk/others" 2>/dev/null
+is "others take all of it" "$(df --output=avail "$T/disk" | tail -n 1 | tr -d ' ')" 0
+for i in 1 2 3 4 5; do
+	mkdir "$T/nothing-$i"
+	check "a point of nothing still fits, $i" backup nothing "$T/nothing-$i"
+done
+check "forget on the full disk" chunkstore forget small/latest
+check "gc on the full disk" chunkstore gc
+num "makes room" "$(df --output=avail -B1 "$T/disk" | tail -n 1)" -gt 8000000
+check "verify" chunkstore verify
 done_testing

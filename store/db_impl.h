@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db_impl.h - what the db*.c files share, and the only file that includes LMDB.
+ *
+ * db.c       open, transactions, rows
+ * db_guard.c what happens when a page of the map cannot be read
+ * db_space.c the free pages: counting them, giving them back to the file system
+ */
+#ifndef CS_DB_IMPL_H
+#define CS_DB_IMPL_H
+
+#include "db.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+
+struct cs_txn {
+	MDB_txn *txn;
+	struct cs_db *db;
+	bool write;
+	struct cs_txn *next;
+};
+
+struct cs_db {
+	MDB_env *env; /* immutable after open */
+	MDB_dbi dbi[CS_TABLES];
+	char *dir;
+	pthread_mutex_t lock;
+	struct cs_txn *pool; /* reset read transactions; guarded by lock */
+	unsigned pooled;
+};
+
+/* The one place where LMDB's codes (and errno) become ours. */
+int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err);
+
+/* See db_guard.c. Handlers of the process, once; of an environment, before it is opened. */
+void cs_db_guard_install(void);
+int cs_db_guard_env(MDB_env *env);
+
+enum { CS_MET_SECTOR = 1, CS_MET_PAGE };
+extern _Thread_local sigjmp_buf *cs_db_guard;
+
+/*
+ * rc = the value of call, EIO if it met a bad sector, MDB_CORRUPTED if it met a
+ * bad page. The call must not change local variables: pass it pointers.
+ */
+#define GUARDED(rc, call)                          \
+	do {                                       \
+		sigjmp_buf here;                   \
+		switch (sigsetjmp(here, 0)) {      \
+		case 0:                            \
+			cs_db_guard = &here;       \
+			atomic_signal_fence(memory_order_seq_cst); \
+			(rc) = (call);             \
+			break;                     \
+		case CS_MET_SECTOR:                \
+			(rc) = EIO;                \
+			break;                     \
+		default:                           \
+			(rc) = MDB_CORRUPTED;      \
+		}                                  \
+		atomic_signal_fence(memory_order_seq_cst); \
+		cs_db_guard = NULL;                \
+	} while (0)
+
+#endif
