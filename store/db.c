@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "format.h"
+#include "reserve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,7 @@ struct cs_db {
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
+	_Atomic uint64_t reserved; /* see reserve.h */
 };
 
 static const struct {
@@ -365,13 +367,41 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	return CS_OK;
 }
 
+/* The file may just have grown into its reserve. */
+static void keep_reserve(struct cs_db *db)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+	mdb_filehandle_t fd;
+	int rc;
+	GUARDED(rc, mdb_env_info(db->env, &info));
+	if (rc == 0)
+		rc = mdb_env_stat(db->env, &st);
+	if (rc == 0)
+		rc = mdb_env_get_fd(db->env, &fd);
+	if (rc == 0)
+		cs_reserve_keep(fd, (info.me_last_pgno + 1) * st.ms_psize, &db->reserved);
+}
+
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 {
 	struct cs_db *db = t->db;
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
-	return rc ? fail(db, write_error(db, rc), "commit", err) : CS_OK;
+	if (rc == 0) {
+		keep_reserve(db);
+		return CS_OK;
+	}
+	/*
+	 * The disk may have taken the commit and still called it an error. LMDB has
+	 * put the old state back, but only in the page cache: it must be on the disk
+	 * before the next commit writes into pages that the failed one counts as its
+	 * own, or a loss of power then would leave that one, damaged.
+	 */
+	if (rc > 0)
+		mdb_env_sync(db->env, 1);
+	return fail(db, write_error(db, rc), "commit", err);
 }
 
 void cs_txn_end(struct cs_txn *t)
