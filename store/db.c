@@ -36,6 +36,7 @@
 
 #define READERS_MAX 1024
 #define POOL_MAX 64
+#define ROWS_BYTES ((uint64_t)256 << 10) /* of a small transaction, beside its bundles */
 
 struct cs_txn {
 	MDB_txn *txn;
@@ -586,25 +587,7 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	return 1;
 }
 
-/* ---- counters and statistics */
-
-int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err)
-{
-	struct cs_slice v = { 0 };
-	int rc = cs_db_get(t, CS_T_META, (struct cs_slice){ name, strlen(name) }, &v, err);
-	if (rc < 0)
-		return rc;
-	if (rc == 0 || cs_u64_value(v, out) != CS_OK)
-		return cs_fail(err, CS_E_CORRUPT, "store %s: counter %s is damaged", t->db->dir,
-			       name);
-	return CS_OK;
-}
-
-int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_error *err)
-{
-	return cs_db_put(t, CS_T_META, (struct cs_slice){ name, strlen(name) },
-			 (struct cs_slice){ &v, sizeof(v) }, err);
-}
+/* ---- room on the disk */
 
 /* Pages in LMDB's list of free pages: database 0, readable in a read transaction only. */
 static int count_free(struct cs_txn *t, uint64_t page_size, uint64_t *out)
@@ -624,6 +607,72 @@ static int count_free(struct cs_txn *t, uint64_t page_size, uint64_t *out)
 	mdb_cursor_close(c);
 	*out = pages * page_size;
 	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Blocks that the file has and does not use: its reserve, free pages, what a killed writer left. */
+static int unused_blocks(struct cs_db *db, uint64_t *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	MDB_envinfo info;
+	MDB_stat m;
+	mdb_filehandle_t fd;
+	struct stat st;
+	uint64_t free_bytes;
+	int rc = cs_txn_read(db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = mdb_env_stat(db->env, &m);
+	if (rc == 0)
+		rc = mdb_env_get_fd(db->env, &fd);
+	if (rc == 0)
+		GUARDED(rc, mdb_env_info(db->env, &info));
+	if (rc == 0)
+		GUARDED(rc, count_free(t, m.ms_psize, &free_bytes));
+	cs_txn_end(t);
+	if (rc)
+		return fail(db, rc, "free pages", err);
+	if (fstat(fd, &st) != 0)
+		return cs_fail_errno(err, errno, "store %s", db->dir);
+	uint64_t used = ((uint64_t)info.me_last_pgno + 1) * m.ms_psize - free_bytes;
+	uint64_t has = (uint64_t)st.st_blocks * 512;
+	*out = has > used ? has - used : 0;
+	return CS_OK;
+}
+
+int cs_txn_leave_room(struct cs_txn *t, uint64_t bytes, struct cs_error *err)
+{
+	struct cs_db *db = t->db;
+	struct statvfs v;
+	uint64_t unused, need = bytes + bytes / 16 + CS_RESERVE_BYTES + ROWS_BYTES;
+	if (statvfs(db->dir, &v) != 0)
+		return cs_fail_errno(err, errno, "store %s", db->dir);
+	uint64_t there = (uint64_t)v.f_bavail * v.f_frsize;
+	if (there >= need || v.f_blocks == 0) /* 0: a file system that does not tell */
+		return CS_OK;
+	int rc = unused_blocks(db, &unused, err);
+	if (rc == CS_OK && there + unused < need)
+		rc = cs_fail_errno(err, ENOSPC, "store %s: write", db->dir);
+	return rc;
+}
+
+/* ---- counters and statistics */
+
+int cs_db_counter_get(struct cs_txn *t, const char *name, uint64_t *out, struct cs_error *err)
+{
+	struct cs_slice v = { 0 };
+	int rc = cs_db_get(t, CS_T_META, (struct cs_slice){ name, strlen(name) }, &v, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 || cs_u64_value(v, out) != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "store %s: counter %s is damaged", t->db->dir,
+			       name);
+	return CS_OK;
+}
+
+int cs_db_counter_set(struct cs_txn *t, const char *name, uint64_t v, struct cs_error *err)
+{
+	return cs_db_put(t, CS_T_META, (struct cs_slice){ name, strlen(name) },
+			 (struct cs_slice){ &v, sizeof(v) }, err);
 }
 
 int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)

@@ -7,6 +7,9 @@
  * own, there would be no way out. So behind the last page of the file some
  * blocks are set aside, which do not count in its size. Whichever transaction
  * needs them takes them, and as soon as there is room they are set aside anew.
+ *
+ * A backup may not take the last of them (cs_txn_leave_room): the disk that it
+ * has filled could not be cleared any more.
  */
 #ifndef CS_RESERVE_H
 #define CS_RESERVE_H

@@ -49,14 +49,16 @@ points_after() {
 	esac
 }
 
-# What the command must do: 0 succeed, 1 fail in one line, 137 be killed, 0or1.
+# What COMMAND must do: 0 succeed, 1 fail in one line, 137 be killed, 0or1.
 wanted_of() {
-	local kind=$1 hit=$2
+	local what=$1 kind=$2 hit=$3
 	case $kind:$hit in
 	kill:* | killsync:*) echo 137 ;;
 	eintr:*write*) echo 0 ;;           # is repeated
 	eintr:*) echo 0or1 ;;
 	*:*\ punch\ * | *:*\ extend\ *) echo 0or1 ;; # a file system may refuse these
+	*:*\ write\ data.mdb\ [0-9]*+4096\ *) # a page that gc fills in advance is not missed
+		[ "$what" = gc ] && echo 0or1 || echo 1 ;;
 	*:*\ sync\ . | *:*\ unlink\ *) echo 0or1 ;;
 	*) echo 1 ;;
 	esac
@@ -77,7 +79,7 @@ try() {
 	# shellcheck disable=SC2046
 	run faulty "$fault" $(command_of "$what")
 	hit=$(grep -m 1 " ${fault%%:*}\$" "$T/report") || { echo "was not hit"; return; }
-	wanted=$(wanted_of "${fault%%:*}" "$hit")
+	wanted=$(wanted_of "$what" "${fault%%:*}" "$hit")
 	[ "$status" = "$wanted" ] || [[ $wanted == 0or1 && $status -le 1 ]] ||
 		{ echo "status $status, wanted $wanted ($hit): $(stderr)"; return; }
 	if [ $status -eq 1 ]; then

@@ -5,11 +5,12 @@
 need_root
 can_mount_tmpfs || skip_all "cannot mount a tmpfs"
 
-mkdir "$T/a" "$T/b" "$T/c" "$T/disk"
+mkdir "$T/a" "$T/b" "$T/c" "$T/d" "$T/disk"
 for i in $(seq 300); do
 	noise "$i" 20000 >"$T/a/$i"
 	noise $((i + 1000)) 20000 >"$T/b/$i"
 	noise $((i + 2000)) 20000 >"$T/c/$i"
+	[ $((i % 2)) = 0 ] || noise $((i + 3000)) 20000 >"$T/d/$i"
 done
 
 mount_disk() {
@@ -47,9 +48,9 @@ for fs in tmpfs ext4; do
 	run chunkstore gc --json
 	num "$fs: gc frees what the point had" "$(json .stored_freed)" -gt 5000000
 	check "$fs: verify" chunkstore verify
-	check "$fs: a backup has room again" backup s "$T/a"
+	check "$fs: a backup has room again" backup s "$T/d"
 	check "$fs: restore" chunkstore restore s "$T/$fs-out"
-	check "$fs: is right" treecmp "$T/a" "$T/$fs-out"
+	check "$fs: is right" treecmp "$T/d" "$T/$fs-out"
 	fill_disk
 	for id in $(chunkstore list --json | jq -r '.[].id'); do
 		check "$fs: forget, again on a full disk" chunkstore forget "$id"
