@@ -24,7 +24,7 @@ backup a "$M/a" || fail "backup"
 target=$(backup_json '.id + ":" + .digest')
 backup b "$M/a/some" || fail "backup"
 kept=$(backup_json '.id + ":" + .digest')
-chunkstore forget "$gone" >/dev/null || fail "forget"
+chunkstore forget "${purge[@]}" "$gone" >/dev/null || fail "forget"
 noise 4200 100000 >"$M/a/more/newest"
 mv "$S" "$M/base"
 
@@ -33,13 +33,11 @@ fresh() { rm -rf "$S" && cp -r "$M/base" "$S"; }
 command_of() {
 	case $1 in
 	backup) echo chunkstore backup -q --series a --root "$M/a" ;;
-	forget) echo chunkstore forget ${purge[@]+"${purge[@]}"} "${target%:*}" ;;
+	forget) echo chunkstore forget "${purge[@]}" "${target%:*}" ;;
 	gc) echo chunkstore gc -q ;;
 	compact) echo chunkstore compact -q ;;
 	esac
 }
-purge=()
-can forget --purge && purge=(--purge)
 
 # Which points must be there after COMMAND failed, and which may be.
 points_after() {

@@ -13,6 +13,9 @@ for i in $(seq 300); do
 	[ $((i % 2)) = 0 ] || noise $((i + 3000)) 20000 >"$T/d/$i"
 done
 
+forget=(chunkstore forget)
+chunkstore forget --help | grep -q -e --purge && forget+=(--purge)
+
 mount_disk() {
 	case $1 in
 	tmpfs) mount -t tmpfs -o size=64m tmpfs "$T/disk" ;;
@@ -44,7 +47,7 @@ for fs in tmpfs ext4; do
 	fill_disk
 	check_status "$fs: no third: the disk is full" 1 backup s "$T/c"
 	one_line_error "$fs: which it says" "[Nn]o space"
-	check "$fs: forget" chunkstore forget "$id"
+	check "$fs: forget" "${forget[@]}" "$id"
 	run chunkstore gc --json
 	num "$fs: gc frees what the point had" "$(json .stored_freed)" -gt 5000000
 	check "$fs: verify" chunkstore verify
@@ -53,7 +56,7 @@ for fs in tmpfs ext4; do
 	check "$fs: is right" treecmp "$T/d" "$T/$fs-out"
 	fill_disk
 	for id in $(chunkstore list --json | jq -r '.[].id'); do
-		check "$fs: forget, again on a full disk" chunkstore forget "$id"
+		check "$fs: forget, again on a full disk" "${forget[@]}" "$id"
 		check "$fs: gc" chunkstore gc
 	done
 	check "$fs: verify" chunkstore verify

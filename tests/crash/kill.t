@@ -59,12 +59,10 @@ good_again() {
 	why=$("$REPLAY" check "$S" "$M/source" "${may[@]}" 2>&1) ||
 		{ bad=$((bad + 1)); diag "$1: $why"; }
 	for id in $(chunkstore list --json after-the-crash | jq -r '.[].id'); do
-		chunkstore forget ${purge[@]+"${purge[@]}"} "$id" >/dev/null || bad=$((bad + 1))
+		chunkstore forget "${purge[@]}" "$id" >/dev/null || bad=$((bad + 1))
 	done
 	note_have
 }
-purge=()
-can forget --purge && purge=(--purge)
 
 noise $((RANDOM + 100)) 30000000 >"$T/a/changes"
 timed backup a "$T/a"
@@ -78,7 +76,7 @@ for round in $(seq $rounds); do
 	good_again "backup $round"
 	# keep it small: the oldest and the two newest
 	for id in $(chunkstore list --json | jq -r 'sort_by(.number) | .[1:-2][] | .id'); do
-		chunkstore forget ${purge[@]+"${purge[@]}"} "$id" >/dev/null
+		chunkstore forget "${purge[@]}" "$id" >/dev/null
 	done
 	note_have
 done
@@ -92,7 +90,7 @@ for round in $(seq $rounds); do
 	chunkstore backup -q --series a --root "$T/a" || fail "backup"
 	note_have
 	going=$(chunkstore list --json a | jq -r 'sort_by(.number)[0].id')
-	killed chunkstore forget ${purge[@]+"${purge[@]}"} "$going"
+	killed chunkstore forget "${purge[@]}" "$going"
 	good_again "forget $round"
 	going=
 done
@@ -105,7 +103,7 @@ for round in $(seq $rounds); do
 	for i in $(seq 300); do noise $((RANDOM * 100 + i)) 3000 >"$T/a/small-$i"; done
 	chunkstore backup -q --series a --root "$T/a" || fail "backup"
 	for id in $(chunkstore list --json | jq -r 'sort_by(.number) | .[:-2][] | .id'); do
-		chunkstore forget ${purge[@]+"${purge[@]}"} "$id" >/dev/null
+		chunkstore forget "${purge[@]}" "$id" >/dev/null
 	done
 	note_have
 	killed chunkstore gc -q

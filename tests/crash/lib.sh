@@ -50,6 +50,10 @@ can() {
 	[ $# -eq 1 ] || grep -q -e "$2" <<<"$help"
 }
 
+# What makes forget final, where there is a trash.
+purge=()
+can forget --purge && purge=(--purge)
+
 # make_tree DIR SEED: 270 files, 470 KB that do not compress. The same seed, the same bytes.
 make_tree() {
 	local i

@@ -79,7 +79,7 @@ life_skip() {
 }
 
 live() {
-	local one two purge=()
+	local one two
 	make_tree "$M/a" 1000
 	make_tree "$M/b" 2000
 	cp "$M/a/more/large" "$M/b/some/large-of-a"
@@ -121,9 +121,9 @@ live() {
 	mark has "$(jq -r .id "$T/x.json")" "$(jq -r .digest "$T/x.json")" "$k"
 	mark has "$(jq -r .id "$T/y.json")" "$(jq -r .digest "$T/y.json")" "$k"
 
-	if can forget --purge; then purge=(--purge); else life_skip "forget --purge"; fi
+	[ ${#purge[@]} -gt 0 ] || life_skip "forget --purge"
 	life_forget b
-	life_forget a ${purge[@]+"${purge[@]}"}
+	life_forget a "${purge[@]}"
 	if can undelete; then
 		local id
 		id=$(chunkstore list --json y | jq -r '.[0].id')
@@ -138,6 +138,6 @@ live() {
 	life_run gc --json
 	if can compact; then life_run compact -q; else life_skip compact; fi
 	life_backup a "$M/b"
-	life_forget x ${purge[@]+"${purge[@]}"}
+	life_forget x "${purge[@]}"
 	life_run gc --json
 }
