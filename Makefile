@@ -68,6 +68,8 @@ TOOLS_SRC := $(sort $(wildcard tools/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/t_*.c))
 UNIT_HELP_SRC := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 GEN_SRC := $(sort $(wildcard tests/gen/*.c))
+IO_SRC := $(sort $(wildcard tests/crash/io_*.c))
+REPLAY_SRC := $(filter-out $(IO_SRC),$(sort $(wildcard tests/crash/*.c)))
 MAN := $(sort $(wildcard man/*.[1-9]))
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
@@ -75,6 +77,8 @@ LIB := $(B)/libchunkstore.a
 PROGRAMS := $(B)/chunkstore $(B)/chunkfs
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 GEN := $(patsubst tests/gen/%.c,$(B)/tests/gen/%,$(GEN_SRC))
+# tests/crash: the replayer, and the library that records what a program does to its files.
+CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
 # What a unit test may use of the programs: all but their main().
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
@@ -126,9 +130,17 @@ $(UNIT): %: %.o $(B)/tests/parts.a $(LIB)
 $(GEN): %: %.o
 	$(LINK) -o $@ $<
 
-tests-built: all $(UNIT) $(GEN)
+$(B)/tests/crash/replay: $(call obj,$(REPLAY_SRC)) $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS)
 
--include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC))
+# Preloaded into any program: without the flavour's sanitizer.
+$(B)/tests/crash/io.so: $(IO_SRC) $(wildcard tests/crash/*.h) $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fPIC -shared -pthread -o $@ $(IO_SRC) -ldl
+
+tests-built: all $(UNIT) $(GEN) $(CRASH_HELP)
+
+-include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC))
 
 # --------------------------------------------------------------- tests
 
@@ -139,6 +151,7 @@ DEPS := tests/lib/deps.sh
 
 CHECKS := $(UNIT) $(sort $(wildcard tests/cli/*.t))
 MOUNTS := $(sort $(wildcard tests/mount/*.t))
+CRASHES := $(sort $(wildcard tests/crash/*.t))
 LINTS := tests/lint/lint.t
 
 deps:
@@ -162,7 +175,7 @@ asan tsan:
 
 test-run: tests-built
 	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' CS_TEST_LONG=$(CS_TEST_LONG) CS_TEST_QUICK=$(CS_TEST_QUICK) \
-		tests/lib/run-tests $(or $(T),$(CHECKS) $(MOUNTS) $(LINTS))
+		tests/lib/run-tests $(or $(T),$(CHECKS) $(MOUNTS) $(CRASHES) $(LINTS))
 
 lint:
 	$(DEPS) build test

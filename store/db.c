@@ -290,7 +290,19 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
-	return rc ? fail(db, write_error(db, rc), "commit", err) : CS_OK;
+	if (rc == 0) {
+		cs_db_keep_reserve(db);
+		return CS_OK;
+	}
+	/*
+	 * The disk may have taken the commit and still called it an error. LMDB has
+	 * put the old state back, but only in the page cache: it must be on the disk
+	 * before the next commit writes into pages that the failed one counts as its
+	 * own, or a loss of power then would leave that one, damaged.
+	 */
+	if (rc > 0)
+		mdb_env_sync(db->env, 1);
+	return fail(db, write_error(db, rc), "commit", err);
 }
 
 void cs_txn_end(struct cs_txn *t)

@@ -60,6 +60,11 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_
 int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
 /* Durable when it returns CS_OK; nothing happened otherwise. The transaction is gone either way. */
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * For a write transaction that adds `bytes` of values, before it does: CS_E_FULL
+ * if what would be left of the disk is too little to forget and gc with.
+ */
+int cs_txn_leave_room(struct cs_txn *t, uint64_t bytes, struct cs_error *err) CS_MUST_CHECK;
 /* End a read transaction, or abandon a write. NULL is fine. */
 void cs_txn_end(struct cs_txn *t);
 

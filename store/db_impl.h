@@ -4,6 +4,7 @@
  *
  * db.c       open, transactions, rows
  * db_guard.c what happens when a page of the map cannot be read
+ * db_room.c  room that a full disk cannot take away
  * db_space.c the free pages: counting them, giving them back to the file system
  */
 #ifndef CS_DB_IMPL_H
@@ -30,10 +31,18 @@ struct cs_db {
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
+	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */
 };
 
 /* The one place where LMDB's codes (and errno) become ours. */
 int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err);
+
+/* Pages in LMDB's list of free pages, as a read transaction sees it. LMDB's code. */
+int cs_db_free_pages(MDB_txn *txn, uint64_t *pages);
+/* The first of them that LMDB will take, at most max. */
+int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
+/* After a commit, which may have used what was set aside: do so anew. */
+void cs_db_keep_reserve(struct cs_db *db);
 
 /* See db_guard.c. Handlers of the process, once; of an environment, before it is opened. */
 void cs_db_guard_install(void);

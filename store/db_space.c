@@ -115,6 +115,36 @@ static int add_pages(void *arg, const struct freed *f)
 	return 0;
 }
 
+int cs_db_free_pages(MDB_txn *txn, uint64_t *pages)
+{
+	int rc;
+	*pages = 0;
+	GUARDED(rc, walk_list(txn, add_pages, pages));
+	return rc;
+}
+
+struct first {
+	uint64_t *list;
+	size_t max, n;
+};
+
+static int add_first(void *arg, const struct freed *f)
+{
+	struct first *t = arg;
+	for (uint64_t i = 0; i < f->n && t->n < t->max; i++)
+		t->list[t->n++] = freed_page(f, f->n - 1 - i);
+	return t->n < t->max ? 0 : MDB_NOTFOUND; /* enough */
+}
+
+int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n)
+{
+	struct first t = { list, max, 0 };
+	int rc;
+	GUARDED(rc, walk_list(txn, add_first, &t));
+	*n = t.n;
+	return rc;
+}
+
 /* ---- who reads */
 
 struct readers {
@@ -409,16 +439,14 @@ static int end_file(struct step *s, uint64_t *tail, struct cs_error *err)
 /* Give blocks to kept pages that have none. A disk that is full by now has none to give. */
 static void fill_kept(struct step *s, uint64_t tail)
 {
-	uint8_t *zeroes = cs_zalloc(s->psize);
-	for (size_t i = 0; zeroes && i < s->nkeep; i++) {
+	for (size_t i = 0; i < s->nkeep; i++) {
 		off_t at = (off_t)(s->keep[i] * s->psize);
 		if (s->keep[i] < META_PAGES || s->keep[i] >= tail)
 			continue;
 		if (lseek(s->fd, at, SEEK_DATA) != at &&
-		    pwrite(s->fd, zeroes, s->psize, at) != (ssize_t)s->psize)
+		    fallocate(s->fd, FALLOC_FL_KEEP_SIZE, at, (off_t)s->psize) != 0)
 			break;
 	}
-	free(zeroes);
 }
 
 /* ---- all of it */
@@ -541,7 +569,7 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 		s.rows[i] = m.ms_entries;
 	}
 	if (rc == 0)
-		GUARDED(rc, walk_list(t->txn, add_pages, &pages));
+		rc = cs_db_free_pages(t->txn, &pages);
 	s.free_bytes = pages * m.ms_psize;
 	cs_txn_end(t);
 	if (rc == 0)

@@ -363,7 +363,10 @@ static int put_rows(struct cs_txn *t, struct box *const *boxes, size_t nboxes,
 
 static int put_batch(struct cs_txn *t, struct box *const *boxes, size_t n, struct cs_error *err)
 {
-	int rc = CS_OK;
+	size_t bytes = 0;
+	for (size_t i = 0; i < n; i++)
+		bytes += boxes[i]->stored_len;
+	int rc = cs_txn_leave_room(t, bytes, err);
 	for (size_t i = 0; i < n && rc == CS_OK; i++)
 		rc = cs_bundles_put(t, boxes[i]->number, boxes[i]->stored, boxes[i]->stored_len,
 				    err);

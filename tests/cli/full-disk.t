@@ -40,10 +40,9 @@ check "gc" chunkstore gc
 num "which gives the space back to the file system" "$(stats disk_bytes)" -lt 15000000
 cat /dev/zero >"$T/disk/others" 2>/dev/null
 is "others take all of it" "$(df --output=avail "$T/disk" | tail -n 1 | tr -d ' ')" 0
-for i in 1 2 3 4 5; do
-	mkdir "$T/nothing-$i"
-	check "a point of nothing still fits, $i" backup nothing "$T/nothing-$i"
-done
+mkdir "$T/nothing"
+check_status "a backup leaves what is left for forget and gc" 1 backup nothing "$T/nothing"
+one_line_error "and says so" "[Nn]o space"
 check "forget on the full disk" chunkstore forget small/latest
 check "gc on the full disk" chunkstore gc
 num "makes room" "$(df --output=avail -B1 "$T/disk" | tail -n 1)" -gt 8000000

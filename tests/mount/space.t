@@ -29,7 +29,7 @@ reading() {
 			echo >>"$T/passes"
 		fi
 		sleep 0.05
-		done
+	done
 }
 bg reading
 reader=$!

@@ -173,6 +173,8 @@ static int refuse;
 
 int fallocate64(int fd, int mode, __off64_t offset, __off64_t len)
 {
+	if (!(mode & FALLOC_FL_PUNCH_HOLE)) /* not what this is about */
+		return (int)syscall(SYS_fallocate, fd, mode, offset, len);
 	if (die_after >= 0 && calls >= die_after)
 		raise(SIGKILL);
 	calls++;
@@ -218,8 +220,9 @@ static void gives_back_what_is_free_and_nothing_else(void **state)
 	assert_int_equal(p.given_bytes, before - after);
 	assert_int_equal(p.free_bytes, s.free_bytes);
 	assert_int_equal(p.held_bytes, 0);
-	/* all but what the last transactions have freed, and pages that were never written */
-	assert_true(after <= s.file_bytes - s.free_bytes + p.late_bytes + 65536);
+	/* all but what the last transactions have freed, pages that were never written, and the
+	 * megabyte that is set aside behind the end */
+	assert_true(after <= s.file_bytes - s.free_bytes + p.late_bytes + 65536 + (1 << 20));
 	assert_true(p.late_bytes < 65536);
 	assert_int_equal(cs_db_stats(db, &s, NULL), CS_OK);
 	assert_int_equal(s.disk_bytes, after);
@@ -295,10 +298,10 @@ static void something_is_kept_for_a_full_disk(void **state)
 	p = punch_all(db, &usual);
 	assert_int_equal(disk_bytes(), first);
 	assert_int_equal(calls, 0);
-	/* small transactions find it */
+	/* small transactions find it, and keep as much for the next */
 	for (int i = 0; i < 20; i++)
 		follow(db);
-	assert_int_equal(disk_bytes(), first);
+	assert_true(disk_bytes() <= first + (1 << 20));
 	check_all(db, &m);
 	cs_db_close(db);
 }
