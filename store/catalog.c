@@ -3,7 +3,8 @@
  * catalog.c - points and series as a user names them.
  *
  * Lists are made in steps, a read transaction each, so that a caller may take
- * its time with every item; they go on after the last name they gave.
+ * its time with every item; they go on after the last name they gave. A point
+ * in the trash (trash.c) is in no list and answers to none of its names.
  */
 #include "browse.h"
 #include "points.h"
@@ -106,7 +107,12 @@ static int get_point(struct cs_txn *t, uint64_t seq, struct cs_point *out, struc
 	int rc = cs_points_get(t, seq, &r, err);
 	if (rc != CS_OK)
 		return rc;
-	rc = cs_point_from_record(t, &r, out, err);
+	rc = cs_points_listed(t, &r, err);
+	if (rc == 1)
+		rc = cs_point_from_record(t, &r, out, err);
+	else if (rc == 0)
+		rc = cs_fail(err, CS_E_NOTFOUND, "point %s (number %llu) is not in the list",
+			     r.name, (unsigned long long)seq);
 	cs_point_record_release(&r);
 	return rc;
 }
@@ -198,13 +204,24 @@ int cs_point_by_seq(struct cs_store *s, uint64_t seq, struct cs_point *out, stru
 	return rc;
 }
 
+static int no_such_point(struct cs_txn *t, const char *series, const struct cs_series_record *r,
+			 const char *name, struct cs_error *err)
+{
+	struct cs_trash_row row;
+	if (cs_trash_get(t, r->id, name, &row, NULL) == 1 && row.purge_after != CS_TRASH_PURGED)
+		return cs_fail(err, CS_E_NOTFOUND, "point %s/%s is in the trash", series, name);
+	if (r->points == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
+	return cs_fail(err, CS_E_NOTFOUND, "no point named %s/%s", series, name);
+}
+
 static int point_by_name(struct cs_txn *t, const char *series, const char *name,
 			 struct cs_point *out, struct cs_error *err)
 {
 	struct cs_series_record r;
 	uint64_t seq;
 	int rc = cs_series_find(t, series, &r, err);
-	if (rc == 0 || (rc == 1 && r.points == 0))
+	if (rc == 0)
 		return cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
 	if (rc < 0)
 		return rc;
@@ -215,7 +232,7 @@ static int point_by_name(struct cs_txn *t, const char *series, const char *name,
 		rc = cs_catalog_get(t, r.id, name, &seq, err);
 	}
 	if (rc == 0)
-		return cs_fail(err, CS_E_NOTFOUND, "no point named %s/%s", series, name);
+		return no_such_point(t, series, &r, name, err);
 	if (rc < 0)
 		return rc;
 	return get_named(t, r.id, strcmp(name, "latest") == 0 ? NULL : name, seq, out, err);
@@ -247,15 +264,17 @@ static int series_or_id(struct cs_txn *t, const char *text, struct cs_point *out
 		return point_by_name(t, text, "latest", out, err);
 	count = 0;
 	if (strlen(text) >= 4)
-		rc = cs_ids_find(t, text, &seq, &count, err);
+		rc = cs_ids_find(t, text, CS_IN_LIST, &seq, &count, err);
 	if (rc < 0)
 		return rc;
 	if (count > 1)
 		return cs_fail(err, CS_E_USAGE, "%s: more than one point's id begins with this",
 			       text);
-	if (count == 0)
-		return cs_fail(err, CS_E_NOTFOUND, "no point or series named %s", text);
-	return get_point(t, seq, out, err);
+	if (count == 1)
+		return get_point(t, seq, out, err);
+	if (strlen(text) >= 4 && cs_ids_find(t, text, CS_IN_TRASH, &seq, &count, NULL) == CS_OK && count)
+		return cs_fail(err, CS_E_NOTFOUND, "point %s is in the trash", text);
+	return cs_fail(err, CS_E_NOTFOUND, "no point or series named %s", text);
 }
 
 int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
@@ -277,25 +296,5 @@ int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out
 		rc = point_by_name(t, series, slash + 1, out, err);
 	}
 	cs_txn_end(t);
-	return rc;
-}
-
-int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err)
-{
-	struct cs_txn *t;
-	uint64_t generation = 0;
-	int rc = cs_txn_write(s->db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_points_remove(t, seq, cs_now(), err);
-	if (rc == CS_OK)
-		rc = cs_db_counter_get(t, CS_META_GENERATION, &generation, err);
-	if (rc != CS_OK) {
-		cs_txn_end(t);
-		return rc;
-	}
-	rc = cs_txn_commit(t, err);
-	if (rc == CS_OK)
-		cs_leases_settle(s->leases, generation);
 	return rc;
 }

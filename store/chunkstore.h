@@ -28,6 +28,7 @@ struct cs_store;
 
 struct cs_init_opts {
 	unsigned hash_bits; /* for tests: bits of the content hash that are kept, 1..128; 0: 128 */
+	const uint64_t *trash_seconds; /* see cs_store_trash_keep; NULL: 7 days */
 };
 
 /*
@@ -64,7 +65,9 @@ const char *cs_store_path(const struct cs_store *s);
 
 struct cs_store_stats {
 	char id[33];           /* the store's id, hex */
-	uint64_t points, series;
+	uint64_t points, series; /* listed, not in the trash */
+	uint64_t trash_points;
+	uint64_t trash_seconds; /* see cs_store_trash_keep */
 	uint64_t bundles;      /* bundles stored, data and metadata together */
 	uint64_t chunks;       /* chunks in them */
 	uint64_t raw_bytes;    /* their size before compression */
@@ -84,14 +87,14 @@ int cs_store_stats(struct cs_store *s, struct cs_store_stats *out,
 		   struct cs_error *err) CS_MUST_CHECK;
 
 /*
- * A number that grows with every change of the set of points (a point stored
- * or forgotten). Cheap; needs no lease.
+ * A number that grows with every change of the set of points (a point stored,
+ * forgotten or brought back). Cheap; needs no lease.
  */
 int cs_store_generation(struct cs_store *s, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * Tell committers that this process has noticed every change up to generation.
- * A committer (backup, forget) waits a bounded moment for all announced
+ * A committer (backup, forget, undelete) waits a bounded moment for all announced
  * processes, so that a mount's view has changed when the command returns.
  * One announcement per store handle; each call replaces the one before.
  */
@@ -153,8 +156,67 @@ int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
  */
 int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
 		  struct cs_error *err) CS_MUST_CHECK;
-/* Remove a point. Its chunks are freed by gc. Needs CS_OPEN_WRITE. */
-int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
+
+/* ------------------------------------------------------------------ trash */
+
+/*
+ * A forgotten point is in the trash: no list and no name leads to it, and it
+ * cannot be opened, but nothing of it is freed, until gc finds that its time
+ * there is over. It comes back exactly as it was. A purged point is gone for
+ * everybody; gc removes it when nobody holds it any more.
+ */
+
+/* What became of one point of many. */
+enum cs_fate {
+	CS_FATE_DONE,
+	CS_FATE_ABSENT, /* somebody else was faster: it is not where it was looked for */
+	CS_FATE_KEPT,   /* it is the last one of its series: see keep_last */
+};
+/* The i-th point: told when its change is durable. until: CS_FATE_DONE of a forgotten point, the
+ * second from which on gc purges it; 0: at once. */
+typedef void cs_fate_fn(void *arg, size_t i, int fate, int64_t until);
+
+struct cs_forget_opts {
+	bool purge;     /* for good: gc removes them when nobody reads them; also out of the trash */
+	bool keep_last; /* leave the last listed point of a series where it is */
+	cs_fate_fn *told; /* may be NULL */
+	int (*stopped)(void *arg); /* asked before each transaction; nonzero: stop with CS_E_INTERRUPTED */
+	void *arg;      /* for both */
+};
+
+/*
+ * Forget points, by seq, in their order. They change in transactions of a
+ * bounded number each: what was told is done when this fails. Needs
+ * CS_OPEN_WRITE.
+ */
+int cs_points_forget(struct cs_store *s, const uint64_t *seqs, size_t n,
+		     const struct cs_forget_opts *opts, struct cs_error *err) CS_MUST_CHECK;
+/* Bring points back from the trash: the same names, ids and trees. In opts purge and keep_last mean
+ * nothing. CS_E_EXISTS: a name is taken (by an older version that knew of no trash). */
+int cs_points_undelete(struct cs_store *s, const uint64_t *seqs, size_t n,
+		       const struct cs_forget_opts *opts, struct cs_error *err) CS_MUST_CHECK;
+
+/* A point in the trash, and the second from which on gc purges it; 0: at once. */
+typedef int cs_trash_fn(void *arg, const struct cs_point *p, int64_t until);
+/* Call fn for each point in the trash, as cs_points_list does for the others. */
+int cs_trash_list(struct cs_store *s, const char *series, cs_trash_fn *fn, void *arg,
+		  struct cs_error *err) CS_MUST_CHECK;
+/* A point in the trash as a user names it: SERIES/NAME, or a unique prefix of its id. CS_E_NOTFOUND. */
+int cs_trash_find(struct cs_store *s, const char *selector, struct cs_point *out,
+		  struct cs_error *err) CS_MUST_CHECK;
+/*
+ * A point that need not be listed, to purge it: as cs_point_find and
+ * cs_trash_find, and by its id even one that neither leads to, which is damage.
+ */
+int cs_point_find_anywhere(struct cs_store *s, const char *selector, struct cs_point *out,
+			   struct cs_error *err) CS_MUST_CHECK;
+
+/* How long the trash keeps what is forgotten from now on, in seconds; 0: until the next gc. */
+int cs_store_trash_keep(struct cs_store *s, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
+int cs_store_set_trash_keep(struct cs_store *s, uint64_t seconds,
+			    struct cs_error *err) CS_MUST_CHECK;
+
+/* ------------------------------------------------------------------ use */
 
 /*
  * Use a point: until it is dropped as often as it was held, everything in it
@@ -378,6 +440,7 @@ int cs_restore(struct cs_tree *t, const char *path, const struct cs_restore_opts
 
 struct cs_gc_opts {
 	bool dry_run;
+	bool empty_trash; /* remove all that is in the trash, not only what is due */
 	cs_progress_fn *progress;
 	void *arg;
 };
@@ -388,6 +451,8 @@ struct cs_space_result {
 	bool unsupported;    /* this file system cannot make holes in a file */
 };
 struct cs_gc_result {
+	uint64_t points_purged; /* removed for good */
+	uint64_t points_used;   /* would have been, but somebody reads them */
 	uint64_t chunks_live, chunks_freed;
 	uint64_t bundles_freed, bundles_rewritten;
 	uint64_t bundles_used; /* would have been freed or rewritten, but a backup uses them */
@@ -395,7 +460,8 @@ struct cs_gc_result {
 	struct cs_space_result space;
 };
 /*
- * Free what no point needs, while others go on. CS_E_BUSY: another gc is
+ * Remove the points that were purged or whose time in the trash is over, and
+ * free what no point needs, while others go on. CS_E_BUSY: another gc is
  * running. What is in use is left for the next one.
  */
 int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,

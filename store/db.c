@@ -39,16 +39,19 @@ struct cs_cursor {
 static const struct {
 	const char *name;
 	unsigned flags;
+	bool younger; /* than the first stores: see open_tables */
 } tables[CS_TABLES] = {
-	[CS_T_META] = { CS_DB_META, 0 },
-	[CS_T_BUNDLES] = { CS_DB_BUNDLES, MDB_INTEGERKEY },
-	[CS_T_INDEX] = { CS_DB_INDEX, MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP },
-	[CS_T_MOVED] = { CS_DB_MOVED, MDB_INTEGERKEY },
-	[CS_T_POINTS] = { CS_DB_POINTS, MDB_INTEGERKEY },
-	[CS_T_SERIES] = { CS_DB_SERIES, 0 },
-	[CS_T_SERIES_IDS] = { CS_DB_SERIES_IDS, MDB_INTEGERKEY },
-	[CS_T_CATALOG] = { CS_DB_CATALOG, 0 },
-	[CS_T_IDS] = { CS_DB_IDS, 0 },
+	[CS_T_META] = { CS_DB_META, 0, false },
+	[CS_T_BUNDLES] = { CS_DB_BUNDLES, MDB_INTEGERKEY, false },
+	[CS_T_INDEX] = { CS_DB_INDEX,
+			 MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP, false },
+	[CS_T_MOVED] = { CS_DB_MOVED, MDB_INTEGERKEY, false },
+	[CS_T_POINTS] = { CS_DB_POINTS, MDB_INTEGERKEY, false },
+	[CS_T_SERIES] = { CS_DB_SERIES, 0, false },
+	[CS_T_SERIES_IDS] = { CS_DB_SERIES_IDS, MDB_INTEGERKEY, false },
+	[CS_T_CATALOG] = { CS_DB_CATALOG, 0, false },
+	[CS_T_IDS] = { CS_DB_IDS, 0, false },
+	[CS_T_TRASH] = { CS_DB_TRASH, 0, true },
 };
 
 /* Read a byte of every page of what the caller will look at. */
@@ -120,21 +123,49 @@ int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 	return fail(db, rc, what, err);
 }
 
-static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
+/* Open the tables that are not open yet, all or none. *missing: a younger one is not there. */
+static int open_missing(struct cs_db *db, bool create, bool *missing)
 {
 	MDB_txn *txn;
-	bool create = flags == CS_DB_CREATE;
+	MDB_dbi before[CS_TABLES];
+	memcpy(before, db->dbi, sizeof(before));
 	int rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
 	if (rc)
-		return fail(db, rc, "open", err);
-	for (volatile int i = 0; i < CS_TABLES && rc == 0; i++)
+		return rc;
+	*missing = false;
+	for (volatile int i = 0; i < CS_TABLES && rc == 0; i++) {
+		if (db->dbi[i])
+			continue;
 		GUARDED(rc, mdb_dbi_open(txn, tables[i].name,
 					 create ? tables[i].flags | MDB_CREATE : 0, &db->dbi[i]));
-	if (rc) {
-		mdb_txn_abort(txn);
-		return fail(db, rc, "open", err);
+		if (rc == MDB_NOTFOUND && tables[i].younger) {
+			*missing = true;
+			rc = 0;
+		}
 	}
-	rc = mdb_txn_commit(txn);
+	if (rc == 0)
+		rc = mdb_txn_commit(txn);
+	else
+		mdb_txn_abort(txn);
+	if (rc)
+		memcpy(db->dbi, before, sizeof(before));
+	return rc;
+}
+
+/*
+ * Who only reads an older store sees no younger table; who writes makes them.
+ * On a full disk that has to wait: what frees space must be able to open it.
+ */
+static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
+{
+	bool missing = false;
+	memset(db->dbi, 0, sizeof(db->dbi));
+	int rc = open_missing(db, flags == CS_DB_CREATE, &missing);
+	if (rc == 0 && missing && flags == CS_DB_WRITE) {
+		rc = write_error(db, open_missing(db, true, &missing));
+		if (rc == ENOSPC)
+			rc = 0;
+	}
 	return rc ? fail(db, rc, "open", err) : CS_OK;
 }
 
@@ -342,6 +373,8 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 {
 	MDB_val k = val(key), v;
 	int rc;
+	if (!t->db->dbi[table])
+		return 0;
 	GUARDED(rc, get_value(t->txn, t->db->dbi[table], &k, &v));
 	if (rc == MDB_NOTFOUND)
 		return 0;
@@ -358,6 +391,8 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 static int put(struct cs_txn *t, enum cs_table table, MDB_val *k, MDB_val *v, unsigned flags)
 {
 	MDB_dbi dbi = t->db->dbi[table];
+	if (!dbi)
+		return ENOSPC; /* it could not be made: open_tables */
 	if (table == CS_T_BUNDLES || table == CS_T_POINTS) {
 		int rc = mdb_put(t->txn, dbi, k, v, flags | MDB_APPEND);
 		if (rc != MDB_KEYEXIST)
@@ -394,6 +429,8 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	if (value)
 		v = val(*value);
 	int rc;
+	if (!t->db->dbi[table])
+		return CS_OK;
 	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
 	return rc && rc != MDB_NOTFOUND ? fail(t->db, rc, "write", err) : CS_OK;
 }
@@ -449,7 +486,7 @@ int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	c->txn = t;
 	c->table = table;
-	int rc = mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor);
+	int rc = t->db->dbi[table] ? mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor) : 0;
 	if (rc) {
 		free(c);
 		return fail(t->db, rc, "read", err);
@@ -461,7 +498,8 @@ int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out
 void cs_cursor_close(struct cs_cursor *c)
 {
 	if (c) {
-		mdb_cursor_close(c->cursor);
+		if (c->cursor)
+			mdb_cursor_close(c->cursor);
 		free(c);
 	}
 }
@@ -477,6 +515,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	};
 	MDB_val k = val(*key), v;
 	int rc;
+	if (!c->cursor)
+		return 0;
 	GUARDED(rc, move_cursor(c->cursor, &k, &v, ops[how]));
 	if (rc == MDB_NOTFOUND)
 		return 0;

@@ -30,6 +30,7 @@ enum cs_table {
 	CS_T_SERIES_IDS,
 	CS_T_CATALOG,
 	CS_T_IDS,
+	CS_T_TRASH,
 	CS_TABLES,
 };
 
@@ -47,7 +48,10 @@ enum cs_db_flags {
 	CS_DB_CREATE = 3, /* make the files and tables */
 };
 
-/* dir holds data.mdb and lock.mdb. Errors name it. */
+/*
+ * dir holds data.mdb and lock.mdb. Errors name it. A table that is younger than
+ * the store is made when it is opened for writing; until then it reads as empty.
+ */
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err) CS_MUST_CHECK;
 void cs_db_close(struct cs_db *db);
 

@@ -26,7 +26,7 @@ struct cs_txn {
 
 struct cs_db {
 	MDB_env *env; /* immutable after open */
-	MDB_dbi dbi[CS_TABLES];
+	MDB_dbi dbi[CS_TABLES]; /* 0: the store has no such table, which reads as empty */
 	char *dir;
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */

@@ -565,6 +565,8 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 	if (rc != CS_OK)
 		return rc;
 	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
+		if (!db->dbi[i])
+			continue;
 		rc = mdb_stat(t->txn, db->dbi[i], &m);
 		s.rows[i] = m.ms_entries;
 	}

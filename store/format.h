@@ -11,6 +11,8 @@
 #ifndef CS_FORMAT_H
 #define CS_FORMAT_H
 
+#include <stdint.h>
+
 #define CS_FORMAT_VERSION 1
 
 /*
@@ -31,6 +33,8 @@
 #define CS_DB_SERIES_IDS "series_ids" /* series id (integer key) -> series name */
 #define CS_DB_CATALOG "catalog"       /* series id as 4 bytes big-endian, point name -> point seq */
 #define CS_DB_IDS "ids"               /* point id, 16 bytes -> point seq */
+#define CS_DB_TRASH "trash"           /* keyed like the catalog -> trash row. Younger than the others: a
+					 store without it has nothing in the trash */
 
 /* Keys of the meta database. */
 #define CS_META_STORE "store"
@@ -38,6 +42,9 @@
 #define CS_META_NEXT_POINT "next_point"
 #define CS_META_NEXT_SERIES "next_series"
 #define CS_META_GENERATION "generation"
+#define CS_META_TRASH_SECONDS "trash_seconds" /* not there: the default */
+#define CS_TRASH_SECONDS_DEFAULT (7ull * 86400)
+#define CS_TRASH_SECONDS_MAX (1000ull * 365 * 86400)
 
 /*
  * Store header
@@ -54,6 +61,16 @@
  */
 #define CS_STORE_MAGIC "chunkstr"
 #define CS_STORE_HEADER_SIZE 56
+
+/*
+ * Trash row: a point that is forgotten and not yet purged
+ *   0  8  point seq
+ *   8  8  seconds, signed: gc removes it when that time has come. 0: at once; the least
+ *         number: at once, and it cannot be brought back
+ *  16  8  XXH3-64 of the 16 bytes before, the seed being the XXH3-64 of the row's key
+ */
+#define CS_TRASH_ROW_SIZE 24
+#define CS_TRASH_PURGED INT64_MIN
 
 /*
  * Bundle: header, slot table, payload

@@ -2,8 +2,9 @@
 /*
  * gc.c - free what no point needs, while everybody else goes on.
  *
- * First every chunk that any point refers to is marked; points in the trash
- * and forgotten points that somebody still reads are points like others. If
+ * First the points whose time in the trash is over are removed (trash.c), then
+ * every chunk that any point refers to is marked; points in the trash and
+ * forgotten points that somebody still reads are points like others. If
  * anything on the way cannot be read, nothing is freed. Then, in bounded write
  * transactions,
  *   - a bundle without a marked chunk is deleted with its index rows,
@@ -42,6 +43,7 @@
 #include "marks.h"
 #include "reader.h"
 #include "space.h"
+#include "trash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +57,7 @@ struct gc {
 	const struct cs_gc_opts *opts;
 	struct cs_gc_result result;
 	struct cs_marks marks;
+	struct cs_purged purged; /* from the trash */
 	struct cs_compressor *compressor;
 	bool dry;
 	uint64_t next; /* number of the bundle to go on from */
@@ -385,12 +388,34 @@ static int drop_moved(struct gc *g, struct cs_error *err)
 	return CS_OK;
 }
 
+static bool would_be_gone(void *arg, const struct cs_point_record *r)
+{
+	const struct gc *g = arg;
+	return cs_purged_has(&g->purged, r->seq);
+}
+
+/* First, so that what only these points need is not marked. */
+static int empty_trash(struct gc *g, struct cs_error *err)
+{
+	int64_t now = g->opts->empty_trash ? INT64_MAX : cs_now().sec;
+	int rc = cs_trash_purge_due(g->store, now, g->dry, &g->purged, err);
+	g->result.points_purged = g->purged.n;
+	g->result.points_used = g->purged.used;
+	if (g->dry) {
+		g->marks.skip = would_be_gone;
+		g->marks.arg = g;
+	}
+	return rc;
+}
+
 static int run(struct gc *g, struct cs_error *err)
 {
 	int rc = tick(g, err);
 	g->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
 	if (rc == CS_OK && !g->compressor)
 		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK)
+		rc = empty_trash(g, err);
 	if (rc == CS_OK)
 		rc = bring_up_to_date(g, err);
 	g->result.chunks_live = g->marks.nset;
@@ -430,5 +455,6 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	free(g.raw);
 	cs_buf_release(&g.table);
 	cs_marks_release(&g.marks);
+	cs_purged_release(&g.purged);
 	return rc;
 }

@@ -20,14 +20,9 @@ static int is_there(struct cs_store *s, uint64_t seq, bool listed, struct cs_err
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_points_get(t, seq, &r, err);
-	if (rc == CS_OK && listed) {
-		uint64_t there = 0;
-		rc = cs_catalog_get(t, r.series_id, r.name, &there, err);
-		if (rc >= 0)
-			rc = rc && there == seq ? CS_OK :
-						  cs_fail(err, CS_E_NOTFOUND, "no point has number %llu",
-							  (unsigned long long)seq);
-	}
+	if (rc == CS_OK && listed && (rc = cs_points_listed(t, &r, err)) >= 0)
+		rc = rc ? CS_OK : cs_fail(err, CS_E_NOTFOUND, "no point has number %llu",
+					  (unsigned long long)seq);
 	cs_point_record_release(&r);
 	cs_txn_end(t);
 	return rc;

@@ -228,7 +228,7 @@ static int mark_point(struct cs_marks *m, struct cs_store *s, const struct cs_po
 	if (rc != CS_OK)
 		rc = cs_fail(err, rc,
 			     "point %s (number %llu) cannot be read: %.500s; nothing more was "
-			     "freed (forget the point, or see verify)",
+			     "freed (forget --purge the point, or see verify)",
 			     r->name, (unsigned long long)r->seq, why.text);
 	return rc;
 }

@@ -58,6 +58,8 @@ static int write_header(struct cs_db *db, const struct cs_init_opts *opts, struc
 						CS_META_NEXT_SERIES, CS_META_GENERATION };
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]) && rc == CS_OK; i++)
 		rc = cs_db_counter_set(t, counters[i], 1, err);
+	if (rc == CS_OK && opts && opts->trash_seconds)
+		rc = cs_db_counter_set(t, CS_META_TRASH_SECONDS, *opts->trash_seconds, err);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
@@ -113,6 +115,8 @@ int cs_store_init(const char *path, const struct cs_init_opts *opts, struct cs_e
 	bool made = false;
 	if (opts && opts->hash_bits > 128)
 		return cs_fail(err, CS_E_USAGE, "a hash has 1 to 128 bits");
+	if (opts && opts->trash_seconds && *opts->trash_seconds > CS_TRASH_SECONDS_MAX)
+		return cs_fail(err, CS_E_USAGE, "the trash keeps at most 1000 years");
 	if (strlen(path) > 4096)
 		return cs_fail(err, CS_E_USAGE, "the store's path is too long");
 	mode_t old = umask(0077);

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "points.h"
 
+#include "points_impl.h"
+
 #include "page.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CATALOG_KEY_MAX (4 + CS_POINT_NAME_MAX)
-
 static int damaged(struct cs_error *err, const char *what)
 {
 	return cs_fail(err, CS_E_CORRUPT, "the catalog is damaged: %s", what);
 }
 
-static size_t catalog_key(uint32_t series_id, const char *name, uint8_t out[CATALOG_KEY_MAX])
+struct cs_slice cs_catalog_key(uint32_t series_id, const char *name,
+			       uint8_t out[CS_CATALOG_KEY_MAX])
 {
 	size_t n = strlen(name);
 	for (int i = 0; i < 4; i++)
 		out[i] = (uint8_t)(series_id >> (8 * (3 - i)));
 	memcpy(out + 4, name, n);
-	return 4 + n;
+	return (struct cs_slice){ out, 4 + n };
 }
 
 /* Keys that do not ascend would send whoever lists them round for ever. */
@@ -90,8 +91,8 @@ int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 	return CS_OK;
 }
 
-static int series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,
-		      struct cs_error *err)
+int cs_series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,
+		  struct cs_error *err)
 {
 	struct cs_buf b = { 0 };
 	cs_series_record_pack(s, &b);
@@ -133,10 +134,14 @@ static struct cs_time later(struct cs_time old, struct cs_time now)
 	return old;
 }
 
-static int bump_generation(struct cs_txn *t, struct cs_error *err)
+int cs_series_changed(struct cs_txn *t, const char *name, struct cs_series_record *s,
+		      struct cs_time now, struct cs_error *err)
 {
 	uint64_t g;
-	int rc = cs_db_counter_get(t, CS_META_GENERATION, &g, err);
+	s->changed = later(s->changed, now);
+	int rc = cs_series_put(t, name, s, err);
+	if (rc == CS_OK)
+		rc = cs_db_counter_get(t, CS_META_GENERATION, &g, err);
 	return rc == CS_OK ? cs_db_counter_set(t, CS_META_GENERATION, g + 1, err) : rc;
 }
 
@@ -145,54 +150,62 @@ static int bump_generation(struct cs_txn *t, struct cs_error *err)
 int cs_catalog_get(struct cs_txn *t, uint32_t series_id, const char *name, uint64_t *seq,
 		   struct cs_error *err)
 {
-	uint8_t key[CATALOG_KEY_MAX];
+	uint8_t key[CS_CATALOG_KEY_MAX];
 	struct cs_slice v;
 	if (!*name || strlen(name) > CS_POINT_NAME_MAX)
 		return 0;
-	size_t n = catalog_key(series_id, name, key);
-	int rc = cs_db_get(t, CS_T_CATALOG, (struct cs_slice){ key, n }, &v, err);
+	int rc = cs_db_get(t, CS_T_CATALOG, cs_catalog_key(series_id, name, key), &v, err);
 	if (rc == 1 && cs_u64_value(v, seq) != CS_OK)
 		return damaged(err, "a point's name");
 	return rc;
 }
 
-/* Take a catalog row apart; 0 when it belongs to another series. */
-static int catalog_row(struct cs_slice key, struct cs_slice v, uint32_t series_id,
-		       char name[CS_POINT_NAME_MAX + 1], uint64_t *seq, struct cs_error *err)
+bool cs_catalog_key_parse(struct cs_slice key, uint32_t *series_id,
+			  char name[CS_POINT_NAME_MAX + 1])
 {
-	uint8_t want[CATALOG_KEY_MAX];
-	catalog_key(series_id, "", want);
-	if (key.len < 4 || memcmp(key.data, want, 4) != 0)
-		return 0;
-	const char *p = (const char *)key.data + 4;
+	const uint8_t *p = key.data;
 	size_t n = key.len - 4;
-	if (n > CS_POINT_NAME_MAX || !cs_name_valid(p, n) || cs_u64_value(v, seq) != CS_OK)
-		return damaged(err, "a point's name");
-	memcpy(name, p, n);
+	if (key.len < 4 || n > CS_POINT_NAME_MAX || !cs_name_valid((const char *)p + 4, n))
+		return false;
+	*series_id = 0;
+	for (int i = 0; i < 4; i++)
+		*series_id = *series_id << 8 | p[i];
+	memcpy(name, p + 4, n);
 	name[n] = 0;
-	return 1;
+	return true;
+}
+
+int cs_named_next(struct cs_txn *t, enum cs_table table, uint32_t series_id, const char *after,
+		  char name[CS_POINT_NAME_MAX + 1], struct cs_slice *value, struct cs_error *err)
+{
+	uint8_t from[CS_CATALOG_KEY_MAX];
+	struct cs_cursor *c;
+	if (strlen(after) > CS_POINT_NAME_MAX)
+		return 0;
+	struct cs_slice first = cs_catalog_key(series_id, after, from), key = first;
+	int rc = cs_cursor_open(t, table, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, value, err);
+	if (rc == 1 && *after && key.len == first.len && memcmp(key.data, from, first.len) == 0)
+		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, value, err);
+	if (rc == 1 && !is_behind(key, first))
+		rc = damaged(err, "the order of names");
+	if (rc == 1 && (key.len < 4 || memcmp(key.data, from, 4) != 0))
+		rc = 0; /* another series */
+	else if (rc == 1 && !cs_catalog_key_parse(key, &series_id, name))
+		rc = damaged(err, "a point's name");
+	cs_cursor_close(c);
+	return rc;
 }
 
 int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after,
 		    char name[CS_POINT_NAME_MAX + 1], uint64_t *seq, struct cs_error *err)
 {
-	uint8_t from[CATALOG_KEY_MAX];
-	struct cs_cursor *c;
-	if (strlen(after) > CS_POINT_NAME_MAX)
-		return 0;
-	struct cs_slice key = { from, catalog_key(series_id, after, from) }, v;
-	size_t from_len = key.len;
-	int rc = cs_cursor_open(t, CS_T_CATALOG, &c, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
-	if (rc == 1 && *after && key.len == from_len && memcmp(key.data, from, from_len) == 0)
-		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
-	if (rc == 1 && !is_behind(key, (struct cs_slice){ from, from_len }))
-		rc = damaged(err, "the order of names");
-	if (rc == 1)
-		rc = catalog_row(key, v, series_id, name, seq, err);
-	cs_cursor_close(c);
+	struct cs_slice v;
+	int rc = cs_named_next(t, CS_T_CATALOG, series_id, after, name, &v, err);
+	if (rc == 1 && cs_u64_value(v, seq) != CS_OK)
+		return damaged(err, "a point's name");
 	return rc;
 }
 
@@ -216,8 +229,28 @@ static bool id_matches(const uint8_t *id, const char *hex, size_t n)
 	return true;
 }
 
-int cs_ids_find(struct cs_txn *t, const char *hex, uint64_t *seq, unsigned *count,
-		struct cs_error *err)
+/* Is this point where it is looked for? A damaged record is everywhere: whoever uses it is told. */
+static int id_counts(struct cs_txn *t, uint64_t seq, enum cs_where where, struct cs_error *err)
+{
+	struct cs_point_record r;
+	int rc = cs_points_get(t, seq, &r, err);
+	if (rc == CS_E_NOTFOUND || rc == CS_E_CORRUPT)
+		return rc == CS_E_CORRUPT;
+	if (rc != CS_OK)
+		return rc;
+	struct cs_trash_row row = { 0 };
+	if (where == CS_IN_LIST)
+		rc = cs_points_listed(t, &r, err);
+	else
+		rc = cs_points_trashed(t, &r, &row, where == CS_IN_TRASH ? err : NULL);
+	cs_point_record_release(&r);
+	if (where == CS_ANYWHERE) /* a row that is damaged does not hide it */
+		rc = 1;
+	return rc == 1 ? row.purge_after != CS_TRASH_PURGED : rc;
+}
+
+int cs_ids_find(struct cs_txn *t, const char *hex, enum cs_where where, uint64_t *seq,
+		unsigned *count, struct cs_error *err)
 {
 	uint8_t from[16] = { 0 };
 	size_t n = strlen(hex);
@@ -242,7 +275,10 @@ int cs_ids_find(struct cs_txn *t, const char *hex, uint64_t *seq, unsigned *coun
 			rc = damaged(err, "a point's id");
 			break;
 		}
-		if ((*count)++ == 0)
+		rc = id_counts(t, s, where, err);
+		if (rc < 0)
+			break;
+		if (rc == 1 && (*count)++ == 0)
 			*seq = s;
 		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
 	}
@@ -292,22 +328,39 @@ int cs_points_next(struct cs_txn *t, uint64_t from, struct cs_point_record *out,
 	return rc == CS_OK ? 1 : rc;
 }
 
-/* The time's name; if the series has points of that second, one more than the last of them. */
+/* The highest number of a series' names that begin with base; 1 for base alone, 0: none. */
+static int highest_number(struct cs_txn *t, enum cs_table table, uint32_t series_id,
+			  const char *base, unsigned *out, struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1];
+	uint8_t key[CS_CATALOG_KEY_MAX];
+	struct cs_slice v;
+	size_t n = strlen(base);
+	int rc = cs_db_get(t, table, cs_catalog_key(series_id, base, key), &v, err);
+	*out = rc == 1;
+	memcpy(name, base, n + 1);
+	while (rc >= 0 && (rc = cs_named_next(t, table, series_id, name, name, &v, err)) == 1 &&
+	       strncmp(name, base, n) == 0 && name[n] == '-')
+		*out = (unsigned)strtoul(name + n + 1, NULL, 10);
+	return rc < 0 ? rc : CS_OK;
+}
+
+/*
+ * The time's name; if the series has points of that second, one more than the
+ * last of them. Those in the trash count: they may come back, with their names.
+ */
 static int pick_name(struct cs_txn *t, struct cs_point_record *r, struct cs_error *err)
 {
-	char base[CS_POINT_NAME_MAX + 1], name[CS_POINT_NAME_MAX + 1];
-	uint64_t seq;
+	char base[CS_POINT_NAME_MAX + 1];
+	unsigned last = 0, trashed = 0;
 	cs_time_name(r->started, base);
-	size_t n = strlen(base);
-	unsigned last = 0;
-	int rc = cs_catalog_get(t, r->series_id, base, &seq, err);
-	memcpy(name, base, sizeof(name));
-	last = rc == 1;
-	while (rc >= 0 && (rc = cs_catalog_next(t, r->series_id, name, name, &seq, err)) == 1 &&
-	       strncmp(name, base, n) == 0 && name[n] == '-')
-		last = (unsigned)strtoul(name + n + 1, NULL, 10);
-	if (rc < 0)
+	int rc = highest_number(t, CS_T_CATALOG, r->series_id, base, &last, err);
+	if (rc == CS_OK)
+		rc = highest_number(t, CS_T_TRASH, r->series_id, base, &trashed, err);
+	if (rc != CS_OK)
 		return rc;
+	if (last < trashed)
+		last = trashed;
 	if (last >= 999)
 		return cs_fail(err, CS_E_EXISTS, "too many points named %s", base);
 	if (last)
@@ -317,32 +370,18 @@ static int pick_name(struct cs_txn *t, struct cs_point_record *r, struct cs_erro
 	return CS_OK;
 }
 
-/* The series' point with the highest seq. */
-static int find_latest(struct cs_txn *t, uint32_t series_id, uint64_t *latest,
-		       struct cs_error *err)
-{
-	char name[CS_POINT_NAME_MAX + 1] = "";
-	uint64_t seq;
-	int rc;
-	*latest = 0;
-	while ((rc = cs_catalog_next(t, series_id, name, name, &seq, err)) == 1)
-		if (seq > *latest)
-			*latest = seq;
-	return rc;
-}
-
 static int put_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
 {
-	uint8_t key[CATALOG_KEY_MAX];
+	uint8_t key[CS_CATALOG_KEY_MAX];
 	struct cs_buf b = { 0 };
 	cs_point_record_pack(r, &b);
 	int rc = b.failed ? cs_fail(err, CS_E_NOMEM, "out of memory") :
 			    cs_db_put(t, CS_T_POINTS, cs_u64_key(&r->seq),
 				      (struct cs_slice){ b.data, b.len }, err);
 	cs_buf_release(&b);
-	struct cs_slice k = { key, catalog_key(r->series_id, r->name, key) };
 	if (rc == CS_OK)
-		rc = cs_db_put(t, CS_T_CATALOG, k, cs_u64_key(&r->seq), err);
+		rc = cs_db_put(t, CS_T_CATALOG, cs_catalog_key(r->series_id, r->name, key),
+			       cs_u64_key(&r->seq), err);
 	if (rc == CS_OK)
 		rc = cs_db_put(t, CS_T_IDS, (struct cs_slice){ r->id, 16 }, cs_u64_key(&r->seq),
 			       err);
@@ -369,47 +408,5 @@ int cs_points_add(struct cs_txn *t, const char *series, struct cs_point_record *
 		rc = put_rows(t, r, err);
 	s.points++;
 	s.latest = r->seq;
-	s.changed = later(s.changed, r->received);
-	if (rc == CS_OK)
-		rc = series_put(t, series, &s, err);
-	return rc == CS_OK ? bump_generation(t, err) : rc;
-}
-
-static int remove_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
-{
-	uint8_t key[CATALOG_KEY_MAX];
-	struct cs_slice k = { key, catalog_key(r->series_id, r->name, key) };
-	int rc = cs_db_del(t, CS_T_POINTS, cs_u64_key(&r->seq), NULL, err);
-	if (rc == CS_OK)
-		rc = cs_db_del(t, CS_T_CATALOG, k, NULL, err);
-	if (rc == CS_OK)
-		rc = cs_db_del(t, CS_T_IDS, (struct cs_slice){ r->id, 16 }, NULL, err);
-	return rc;
-}
-
-/* A series stays when its last point goes: its id must keep its meaning. It is shown while it has points. */
-int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_time now, struct cs_error *err)
-{
-	struct cs_point_record r;
-	struct cs_series_record s;
-	char name[CS_SERIES_MAX + 1];
-	int rc = cs_points_get(t, seq, &r, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = remove_rows(t, &r, err);
-	if (rc == CS_OK)
-		rc = cs_series_name(t, r.series_id, name, err);
-	if (rc == CS_OK) {
-		rc = cs_series_find(t, name, &s, err);
-		rc = rc == 1 ? CS_OK : rc == 0 ? damaged(err, "a series is missing") : rc;
-	}
-	if (rc == CS_OK && s.latest == seq)
-		rc = find_latest(t, r.series_id, &s.latest, err);
-	if (rc == CS_OK) {
-		s.points -= s.points > 0;
-		s.changed = later(s.changed, now);
-		rc = series_put(t, name, &s, err);
-	}
-	cs_point_record_release(&r);
-	return rc == CS_OK ? bump_generation(t, err) : rc;
+	return rc == CS_OK ? cs_series_changed(t, series, &s, r->received, err) : rc;
 }

@@ -340,3 +340,27 @@ int cs_series_record_unpack(const void *data, size_t len, struct cs_series_recor
 	*out = s;
 	return CS_OK;
 }
+
+/* ---- trash */
+
+void cs_trash_row_pack(const struct cs_trash_row *r, const void *key, size_t key_len,
+		       uint8_t out[CS_TRASH_ROW_SIZE])
+{
+	put64(out, r->seq);
+	put64(out + 8, (uint64_t)r->purge_after);
+	put64(out + 16, cs_checksum_seeded(out, 16, cs_checksum(key, key_len)));
+}
+
+int cs_trash_row_unpack(const void *data, size_t len, const void *key, size_t key_len,
+			struct cs_trash_row *out)
+{
+	struct cs_cur c = cs_cur(data, len);
+	struct cs_trash_row r;
+	r.seq = cs_cur_u64(&c);
+	r.purge_after = (int64_t)cs_cur_u64(&c);
+	uint64_t sum = cs_cur_u64(&c);
+	if (!cs_cur_done(&c) || sum != cs_checksum_seeded(data, 16, cs_checksum(key, key_len)))
+		return CS_E_CORRUPT;
+	*out = r;
+	return CS_OK;
+}

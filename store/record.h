@@ -101,4 +101,14 @@ void cs_series_record_pack(const struct cs_series_record *s, struct cs_buf *b);
 int cs_series_record_unpack(const void *data, size_t len,
 			    struct cs_series_record *out) CS_MUST_CHECK;
 
+/* What the trash says of a point. The row is bound to its key: elsewhere it is damaged. */
+struct cs_trash_row {
+	uint64_t seq;
+	int64_t purge_after; /* seconds; 0: at once; CS_TRASH_PURGED */
+};
+void cs_trash_row_pack(const struct cs_trash_row *r, const void *key, size_t key_len,
+		       uint8_t out[CS_TRASH_ROW_SIZE]);
+int cs_trash_row_unpack(const void *data, size_t len, const void *key, size_t key_len,
+			struct cs_trash_row *out) CS_MUST_CHECK;
+
 #endif

@@ -53,23 +53,67 @@ static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct c
 	return rc;
 }
 
+/* 1: the next point that is listed, with its size; 0: there is none. */
+static int next_listed(struct cs_txn *t, uint64_t *from, uint64_t *bytes, struct cs_error *err)
+{
+	struct cs_point_record r;
+	for (;;) {
+		int rc = cs_points_next(t, *from, &r, err);
+		if (rc != 1)
+			return rc;
+		*from = r.seq + 1;
+		*bytes = r.totals.bytes;
+		rc = cs_points_listed(t, &r, err);
+		cs_point_record_release(&r);
+		if (rc != 0)
+			return rc;
+	}
+}
+
 static int count_points(struct cs_store *s, struct cs_store_stats *st, struct cs_error *err)
 {
-	uint64_t from = 0;
+	uint64_t from = 0, bytes;
 	for (;;) {
 		struct cs_txn *t;
-		struct cs_point_record r;
 		int rc = cs_txn_read(s->db, &t, err);
 		if (rc != CS_OK)
 			return rc;
-		rc = cs_points_next(t, from, &r, err);
+		rc = next_listed(t, &from, &bytes, err);
 		cs_txn_end(t);
 		if (rc != 1)
 			return rc;
-		st->logical_bytes += r.totals.bytes;
-		from = r.seq + 1;
-		cs_point_record_release(&r);
+		st->points++;
+		st->logical_bytes += bytes;
 	}
+}
+
+/* What can be brought back. */
+static int count_trash(struct cs_store *s, struct cs_store_stats *st, struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1] = "";
+	uint32_t series_id = 0;
+	int rc = 1;
+	while (rc == 1) {
+		struct cs_trash_row row;
+		struct cs_txn *t;
+		rc = cs_txn_read(s->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = 1;
+		for (int i = 0; i < 1000 && rc == 1; i++) {
+			rc = cs_trash_walk(t, &series_id, name, &row, err);
+			st->trash_points += rc == 1 && row.purge_after != CS_TRASH_PURGED;
+		}
+		cs_txn_end(t);
+	}
+	return rc;
+}
+
+static int count_series(void *arg, const struct cs_series *series)
+{
+	struct cs_store_stats *st = arg;
+	st->series += series->points > 0;
+	return 0;
 }
 
 int cs_store_stats(struct cs_store *s, struct cs_store_stats *out, struct cs_error *err)
@@ -84,12 +128,16 @@ int cs_store_stats(struct cs_store *s, struct cs_store_stats *out, struct cs_err
 		rc = count_bundles(s, &st, err);
 	if (rc == CS_OK)
 		rc = count_points(s, &st, err);
+	if (rc == CS_OK)
+		rc = cs_series_list(s, count_series, &st, err);
+	if (rc == CS_OK)
+		rc = count_trash(s, &st, err);
+	if (rc == CS_OK)
+		rc = cs_store_trash_keep(s, &st.trash_seconds, err);
 	if (rc != CS_OK)
 		return rc;
 	memcpy(id.b, s->header.id, sizeof(id.b));
 	cs_hash_hex(&id, st.id);
-	st.points = d.rows[CS_T_POINTS];
-	st.series = d.rows[CS_T_SERIES];
 	st.bundles = d.rows[CS_T_BUNDLES];
 	st.index_rows = d.rows[CS_T_INDEX];
 	st.moved_rows = d.rows[CS_T_MOVED];

@@ -17,6 +17,10 @@
  *   content-damaged    some of a file's content is missing or damaged
  *   totals-wrong       a directory's totals are not those of its entries
  *   digest-wrong       a directory's or point's digest does not follow from it
+ *   name-lost          neither the catalog nor the trash leads to a point
+ *   trash-damaged      a row of the trash does not lead to its point
+ *
+ * Points in the trash are checked like all others: they are to come back whole.
  */
 #include "alloc.h"
 #include "browse.h"
@@ -561,18 +565,32 @@ static void check_record(struct verify *v, const struct cs_node *root)
 	cs_xattrs_release(&x);
 }
 
-/* A point that its name does not lead to is lost to whoever looks for it. */
-static void check_name(struct verify *v)
+enum place {
+	GONE, /* removed, or to be: its damage is nobody's loss */
+	KNOWN,
+	LOST, /* whoever looks for it by its name does not find it */
+};
+
+static enum place place_of(struct verify *v, uint64_t seq)
 {
-	const struct cs_point *p = &v->tree->point;
-	struct cs_point named;
-	int rc = cs_point_by_name(v->store, p->series, p->name, &named, NULL);
-	if (rc == CS_OK && named.seq == p->seq)
-		return;
-	if (rc == CS_E_NOTFOUND &&
-	    cs_point_by_seq(v->store, p->seq, &named, NULL) == CS_E_NOTFOUND)
-		return; /* forgotten meanwhile */
-	found(v, "name-lost: %s/%s: the catalog does not lead to it", p->series, p->name);
+	struct cs_point_record r;
+	struct cs_trash_row row;
+	struct cs_txn *t;
+	enum place place = KNOWN;
+	if (cs_txn_read(v->store->db, &t, NULL) != CS_OK)
+		return KNOWN;
+	int rc = cs_points_get(t, seq, &r, NULL);
+	if (rc == CS_E_NOTFOUND)
+		place = GONE;
+	if (rc == CS_OK) {
+		if (cs_points_trashed(t, &r, &row, NULL) == 1)
+			place = row.purge_after == CS_TRASH_PURGED ? GONE : KNOWN;
+		else if (cs_points_listed(t, &r, NULL) != 1)
+			place = LOST;
+		cs_point_record_release(&r);
+	}
+	cs_txn_end(t);
+	return place;
 }
 
 static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
@@ -580,8 +598,11 @@ static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 	struct cs_error why = { 0 };
 	struct cs_node root = { 0 };
 	uint64_t before = v->result.findings;
-	int rc = cs_tree_open(v->store, seq, &v->tree, &why);
-	if (rc == CS_E_NOTFOUND) /* forgotten meanwhile */
+	enum place place = place_of(v, seq);
+	if (place == GONE)
+		return CS_OK;
+	int rc = cs_tree_open_kept(v->store, seq, false, &v->tree, &why);
+	if (rc == CS_E_NOTFOUND) /* removed meanwhile */
 		return CS_OK;
 	if (rc == CS_E_CORRUPT) {
 		found(v, "record-damaged: point number %llu: %.200s", (unsigned long long)seq,
@@ -593,7 +614,9 @@ static int check_point(struct verify *v, uint64_t seq, struct cs_error *err)
 		rc = cs_tree_root(v->tree, &root, &why);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "%s", why.text);
-	check_name(v);
+	if (place == LOST)
+		found(v, "name-lost: %s/%s: neither the catalog nor the trash leads to it",
+		      v->tree->point.series, v->tree->point.name);
 	rc = cs_tree_walk(v->tree, &root, check_dir, v, err);
 	/* the walk itself meets what check_dir found already */
 	if (rc == CS_E_CORRUPT)
@@ -647,6 +670,40 @@ static int all_points(struct verify *v, struct cs_error *err)
 	return rc;
 }
 
+/* Does a row of the trash lead to a point of that name that is not listed? */
+static bool row_is_good(struct cs_txn *t, uint32_t series_id, const char *name,
+			const struct cs_trash_row *row)
+{
+	struct cs_point_record r;
+	if (cs_points_get(t, row->seq, &r, NULL) != CS_OK)
+		return false;
+	bool good = r.series_id == series_id && strcmp(r.name, name) == 0 &&
+		    cs_points_listed(t, &r, NULL) == 0;
+	cs_point_record_release(&r);
+	return good;
+}
+
+/* All rows, each in a transaction of its own. Behind one that cannot be read nothing is looked at. */
+static int all_trash(struct verify *v, struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1] = "";
+	uint32_t series_id = 0;
+	for (;;) {
+		struct cs_txn *t;
+		struct cs_trash_row row;
+		int rc = cs_txn_read(v->store->db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		rc = cs_trash_walk(t, &series_id, name, &row, err);
+		bool good = rc == 1 ? row_is_good(t, series_id, name, &row) : rc != CS_E_CORRUPT;
+		cs_txn_end(t);
+		if (!good)
+			found(v, "trash-damaged: the row of point %s of series %u", name, series_id);
+		if (rc != 1)
+			return rc == CS_E_CORRUPT ? CS_OK : rc;
+	}
+}
+
 int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_verify_result *out,
 	      struct cs_error *err)
 {
@@ -657,6 +714,8 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 	int rc = v.hasher ? all_bundles(&v, err) : cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (rc == CS_OK)
 		rc = all_points(&v, err);
+	if (rc == CS_OK)
+		rc = all_trash(&v, err);
 	tell(&v);
 	if (rc == CS_OK) {
 		*out = v.result;

@@ -32,8 +32,11 @@ int cs_cli_open(struct cs_cli *cli, int flags, struct cs_error *err)
 	return cs_store_open(cli->store_path, &opts, &cli->store, err);
 }
 
-int cs_cli_point(struct cs_cli *cli, const char *arg, struct cs_point *point, const char **path,
-		 struct cs_error *err)
+typedef int find_fn(struct cs_store *s, const char *selector, struct cs_point *out,
+		    struct cs_error *err);
+
+static int find_point(struct cs_cli *cli, find_fn *find, const char *arg, struct cs_point *point,
+		      const char **path, struct cs_error *err)
 {
 	const char *colon = strchr(arg, ':');
 	size_t len = colon ? (size_t)(colon - arg) : strlen(arg);
@@ -46,7 +49,25 @@ int cs_cli_point(struct cs_cli *cli, const char *arg, struct cs_point *point, co
 	memcpy(selector, arg, len);
 	selector[len] = '\0';
 	*path = colon ? colon + 1 : NULL;
-	return cs_point_find(cli->store, selector, point, err);
+	return find(cli->store, selector, point, err);
+}
+
+int cs_cli_point(struct cs_cli *cli, const char *arg, struct cs_point *point, const char **path,
+		 struct cs_error *err)
+{
+	return find_point(cli, cs_point_find, arg, point, path, err);
+}
+
+int cs_cli_whole_point(struct cs_cli *cli, const char *arg, bool anywhere, struct cs_point *point,
+		       struct cs_error *err)
+{
+	const char *path;
+	int rc = find_point(cli, anywhere ? cs_point_find_anywhere : cs_point_find, arg, point,
+			    &path, err);
+
+	if (rc == 0 && path)
+		return cs_cli_misuse(cli, err, "'%s' names something inside a point", arg);
+	return rc;
 }
 
 int cs_cli_place(struct cs_cli *cli, const char *arg, struct cs_tree **tree, struct cs_node *node,

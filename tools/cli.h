@@ -54,7 +54,8 @@ struct cs_command {
 
 extern const struct cs_command cs_cmd_init, cs_cmd_backup, cs_cmd_list, cs_cmd_show, cs_cmd_ls,
 	cs_cmd_cat, cs_cmd_find, cs_cmd_diff, cs_cmd_stats, cs_cmd_dump, cs_cmd_restore,
-	cs_cmd_forget, cs_cmd_gc, cs_cmd_verify, cs_cmd_mount, cs_cmd_umount;
+	cs_cmd_forget, cs_cmd_undelete, cs_cmd_config, cs_cmd_gc, cs_cmd_verify, cs_cmd_mount,
+	cs_cmd_umount;
 
 /* Fail with CS_E_USAGE; the message names the command and points to its help. */
 int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...)
@@ -73,6 +74,14 @@ int cs_cli_place(struct cs_cli *cli, const char *arg, struct cs_tree **tree, str
 /* The point that POINT[:PATH] names, and the path or NULL. Borrowed from arg. */
 int cs_cli_point(struct cs_cli *cli, const char *arg, struct cs_point *point, const char **path,
 		 struct cs_error *err) CS_MUST_CHECK;
+
+/* The point that a command is about as a whole: a PATH is misuse. anywhere: it may be in the trash. */
+int cs_cli_whole_point(struct cs_cli *cli, const char *arg, bool anywhere, struct cs_point *point,
+		       struct cs_error *err) CS_MUST_CHECK;
+
+/* How long the trash keeps, from the command line (cmd_config.c). */
+int cs_cli_trash_seconds(struct cs_cli *cli, const char *text, uint64_t *out,
+			 struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * Call fn for each point of a series (NULL: of all), series by series and the

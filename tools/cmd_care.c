@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct care_values {
-	bool json, quiet, dry_run;
+	bool json, quiet, dry_run, empty_trash;
 };
 
 #define AT(field) offsetof(struct care_values, field)
@@ -19,6 +19,8 @@ struct care_values {
 
 static const struct cs_opt gc_options[] = {
 	{ CS_OPT_FLAG, 'n', "dry-run", NULL, AT(dry_run), "only say what would be freed", 0, 0 },
+	{ CS_OPT_FLAG, 0, "empty-trash", NULL, AT(empty_trash),
+	  "remove all that is in the trash, not only what is due", 0, 0 },
 	JSON_OPTION,
 	QUIET_OPTION,
 	{ .kind = CS_OPT_END },
@@ -54,6 +56,8 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 
 	cs_json_object(j, &cli->out);
 	cs_json_bool(j, "dry_run", dry_run);
+	cs_json_number(j, "points_purged", r->points_purged);
+	cs_json_number(j, "points_used", r->points_used);
 	cs_json_number(j, "chunks_live", r->chunks_live);
 	cs_json_number(j, "chunks_freed", r->chunks_freed);
 	cs_json_number(j, "bundles_freed", r->bundles_freed);
@@ -69,8 +73,8 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 		  struct cs_error *err)
 {
 	const struct care_values *v = values;
-	const struct cs_gc_opts opts = { .dry_run = v->dry_run, .progress = cs_cli_on_progress,
-					 .arg = cli };
+	const struct cs_gc_opts opts = { .dry_run = v->dry_run, .empty_trash = v->empty_trash,
+					 .progress = cs_cli_on_progress, .arg = cli };
 	struct cs_gc_result r;
 	char size[CS_OUT_TEXT];
 	int rc = cs_cli_open(cli, v->dry_run ? CS_OPEN_READ : CS_OPEN_WRITE, err);
@@ -86,6 +90,15 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 		return rc;
 	if (v->json)
 		return gc_json(cli, &r, v->dry_run, err);
+	if (!v->quiet && r.points_purged)
+		cs_out_printf(&cli->out, "%s %" PRIu64 " forgotten point%s\n",
+			      v->dry_run ? "would remove" : "removed", r.points_purged,
+			      r.points_purged == 1 ? "" : "s");
+	if (!v->quiet && r.points_used)
+		cs_out_printf(&cli->out, "%" PRIu64 " forgotten point%s left for the next gc: "
+			      "somebody reads %s\n", r.points_used,
+			      r.points_used == 1 ? " is" : "s are",
+			      r.points_used == 1 ? "it" : "them");
 	if (!v->quiet)
 		cs_out_printf(&cli->out,
 			      "%s %s: %" PRIu64 " chunks; %" PRIu64 " bundles freed, %" PRIu64
@@ -107,7 +120,8 @@ const struct cs_command cs_cmd_gc = {
 	.name = "gc",
 	.operands = "",
 	.summary = "free what no point needs",
-	.details = "Free what no point needs, and give its space back to the file system. Backups, "
+	.details = "Remove the points that were purged or whose time in the trash is over, free "
+		   "what no point needs, and give its space back to the file system. Backups, "
 		   "mounts and all else may go on meanwhile; what they use is left for the next gc.",
 	.options = gc_options,
 	.values_size = sizeof(struct care_values),

@@ -5,10 +5,13 @@
 #include "cli.h"
 
 struct init_values {
+	const char *trash;
 	long hash_bits;
 };
 
 static const struct cs_opt init_options[] = {
+	{ CS_OPT_TEXT, 0, "trash", "DURATION", offsetof(struct init_values, trash),
+	  "how long the trash keeps forgotten points: 0, 36h, 7d, 4w, 1y; else 7d", 0, 0 },
 	{ CS_OPT_NUMBER, 0, "hash-bits", "N", offsetof(struct init_values, hash_bits),
 	  "for tests: keep only N bits of content hashes", 1, 128 },
 	{ .kind = CS_OPT_END },
@@ -18,10 +21,15 @@ static int run_init(struct cs_cli *cli, const void *values, int argc, char **arg
 		    struct cs_error *err)
 {
 	const struct init_values *v = values;
-	const struct cs_init_opts opts = { .hash_bits = (unsigned)v->hash_bits };
+	uint64_t trash = 0;
+	const struct cs_init_opts opts = { .hash_bits = (unsigned)v->hash_bits,
+					   .trash_seconds = v->trash ? &trash : NULL };
+	int rc = v->trash ? cs_cli_trash_seconds(cli, v->trash, &trash, err) : 0;
 
 	(void)argc;
 	(void)argv;
+	if (rc != 0)
+		return rc;
 	return cs_store_init(cli->store_path, &opts, err);
 }
 

@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_points.c - list, show and forget: what is known about points without
- * looking into their trees.
+ * cmd_points.c - list and show: what is known about points without looking
+ * into their trees.
  */
 #include "cli.h"
+#include "cmd_trash.h"
 #include "describe.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* --- list */
 
 struct list_values {
-	bool series, json, utc;
+	bool series, trash, json, utc;
 };
 
 static const struct cs_opt list_options[] = {
 	{ CS_OPT_FLAG, 'S', "series", NULL, offsetof(struct list_values, series),
 	  "list the series, not their points", 0, 0 },
+	{ CS_OPT_FLAG, 0, "trash", NULL, offsetof(struct list_values, trash),
+	  "list what is in the trash, and until when it can be brought back", 0, 0 },
 	{ CS_OPT_FLAG, 'u', "utc", NULL, offsetof(struct list_values, utc),
 	  "times in UTC, not local time", 0, 0 },
 	{ CS_OPT_FLAG, 0, "json", NULL, offsetof(struct list_values, json),
@@ -82,6 +86,8 @@ static int list_series(void *arg, const struct cs_series *s)
 	struct cs_out *o = &l->cli->out;
 	char when[CS_OUT_TEXT];
 
+	if (s->points == 0) /* all it has is in the trash */
+		return 0;
 	if (l->v->json) {
 		cs_json_object(&l->cli->json, NULL);
 		cs_json_text(&l->cli->json, "series", s->name);
@@ -113,8 +119,16 @@ static int run_list(struct cs_cli *cli, const void *values, int argc, char **arg
 	struct list l = { .cli = cli, .v = values, .width = 6, .err = err };
 	const char *series = argc > 0 ? argv[0] : NULL;
 	struct cs_series one;
-	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
+	int rc = 0;
 
+	if (l.v->series && l.v->trash)
+		return cs_cli_misuse(cli, err, "--series and --trash exclude each other");
+	rc = cs_cli_open(cli, CS_OPEN_READ, err);
+	if (rc == 0 && l.v->trash) {
+		const struct cs_trash_view view = { l.v->json, l.v->utc, time(NULL) };
+
+		return cs_trash_show(cli, series, &view, err);
+	}
 	if (rc == 0 && series) {
 		rc = cs_series_get(cli->store, series, 0, &one, err);
 		if (rc == 0)
@@ -222,18 +236,6 @@ static void show_point(struct cs_cli *cli, const struct cs_point *p, bool utc)
 	cs_out_printf(o, "%-12s%" PRIu64 "\n", "changed", p->changed);
 }
 
-/* Fetch the point a command is about; it can have no PATH. */
-static int whole_point(struct cs_cli *cli, const char *arg, struct cs_point *p,
-		       struct cs_error *err)
-{
-	const char *path;
-	int rc = cs_cli_point(cli, arg, p, &path, err);
-
-	if (rc == 0 && path)
-		return cs_cli_misuse(cli, err, "'%s' names something inside a point", arg);
-	return rc;
-}
-
 static int run_show(struct cs_cli *cli, const void *values, int argc, char **argv,
 		    struct cs_error *err)
 {
@@ -243,7 +245,7 @@ static int run_show(struct cs_cli *cli, const void *values, int argc, char **arg
 
 	(void)argc;
 	if (rc == 0)
-		rc = whole_point(cli, argv[0], &p, err);
+		rc = cs_cli_whole_point(cli, argv[0], false, &p, err);
 	if (rc != 0)
 		return rc;
 	if (!v->json) {
@@ -264,59 +266,4 @@ const struct cs_command cs_cmd_show = {
 	.min_operands = 1,
 	.max_operands = 1,
 	.run = run_show,
-};
-
-/* --- forget */
-
-/* "web01" is the newest point of web01 elsewhere; to forget that, it must be said. */
-static int named_on_purpose(struct cs_cli *cli, const char *arg, const struct cs_point *p,
-			    struct cs_error *err)
-{
-	if (strcmp(arg, p->series) != 0)
-		return 0;
-	return cs_cli_misuse(cli, err, "'%s' is a series: say %s/latest, or %s/NAME", arg, arg,
-			     arg);
-}
-
-static int run_forget(struct cs_cli *cli, const void *values, int argc, char **argv,
-		      struct cs_error *err)
-{
-	struct cs_point *points = calloc((size_t)argc, sizeof(*points));
-	int count = 0, rc;
-
-	(void)values;
-	if (!points)
-		return cs_fail(err, CS_E_NOMEM, "%s", cs_code_text(CS_E_NOMEM));
-	rc = cs_cli_open(cli, CS_OPEN_WRITE, err);
-	for (int i = 0; rc == 0 && i < argc; i++) {
-		struct cs_point *p = &points[count];
-		int k = 0;
-
-		rc = whole_point(cli, argv[i], p, err);
-		if (rc == 0)
-			rc = named_on_purpose(cli, argv[i], p, err);
-		while (k < count && points[k].seq != p->seq)
-			k++;
-		count += k == count;
-	}
-	for (int i = 0; rc == 0 && i < count; i++) {
-		rc = cs_point_forget(cli->store, points[i].seq, err);
-		if (rc == 0)
-			cs_out_printf(&cli->out, "forgot %s/%s  id %.8s\n", points[i].series,
-				      points[i].name, points[i].id);
-	}
-	free(points);
-	return rc;
-}
-
-const struct cs_command cs_cmd_forget = {
-	.name = "forget",
-	.operands = "POINT...",
-	.summary = "remove points; gc then frees their space",
-	.details = "Remove points. All of them are looked up first: if one does not exist, none is "
-		   "removed. The space they leave is freed by gc.",
-	.min_operands = 1,
-	.max_operands = -1,
-	.acts = true,
-	.run = run_forget,
 };

@@ -3,6 +3,7 @@
  * cmd_stats.c - what the store holds and takes, and who uses it.
  */
 #include "cli.h"
+#include "duration.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -103,6 +104,8 @@ static int stats_json(struct cs_cli *cli, const struct cs_store_stats *s, const 
 	cs_json_text(j, "id", s->id);
 	cs_json_number(j, "series", s->series);
 	cs_json_number(j, "points", s->points);
+	cs_json_number(j, "trash_points", s->trash_points);
+	cs_json_number(j, "trash_seconds", s->trash_seconds);
 	cs_json_number(j, "logical_bytes", s->logical_bytes);
 	cs_json_number(j, "bundles", s->bundles);
 	cs_json_number(j, "chunks", s->chunks);
@@ -135,6 +138,7 @@ static int run_stats(struct cs_cli *cli, const void *values, int argc, char **ar
 	const struct stats_values *v = values;
 	struct cs_store_stats s;
 	struct users us;
+	char keep[CS_DURATION_TEXT];
 	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
 
 	(void)argc;
@@ -150,6 +154,8 @@ static int run_stats(struct cs_cli *cli, const void *values, int argc, char **ar
 	cs_out_printf(&cli->out, "%-16s%s\n", "store", s.id);
 	stats_count(cli, "series", s.series);
 	stats_count(cli, "points", s.points);
+	cs_out_printf(&cli->out, "%-16s%" PRIu64 " points, kept for %s\n", "trash", s.trash_points,
+		      cs_duration_text((int64_t)s.trash_seconds, keep));
 	stats_size(cli, "logical", s.logical_bytes);
 	stats_count(cli, "bundles", s.bundles);
 	stats_count(cli, "chunks", s.chunks);

@@ -6,7 +6,8 @@
 mkdir "$T/src"
 echo one >"$T/src/file"
 commands=("list" "show s" "ls s" "cat s:f" "find x" "diff s t" "stats" "dump s" "verify" "gc"
-	"forget s/latest" "restore s $T/dest" "backup --series s --root $T/src")
+	"forget s/latest" "undelete s/x" "config" "config trash 1d" "list --trash"
+	"forget --all-series --keep-last 1" "restore s $T/dest" "backup --series s --root $T/src")
 
 for c in "${commands[@]}"; do
 	read -ra words <<<"$c"
@@ -86,6 +87,10 @@ if is_root && can_mount_tmpfs; then
 	check_status "a backup to it is refused" 1 chunkstore backup --series s --root "$T/src"
 	one_line_error "in one line" "read-only|Read-only"
 	check_status "so is forget" 1 chunkstore forget s/latest
+	check_status "and undelete" 1 chunkstore undelete s/latest
+	check_status "and a new setting" 1 chunkstore config trash 1d
+	check "list --trash" chunkstore list --trash
+	check "what a policy would do" chunkstore forget -n --all-series --keep-last 1
 	check_status "and gc" 1 chunkstore gc
 	umount "$T/ro"
 

@@ -50,7 +50,7 @@ check "is right" treecmp "$T/a" "$T/a-again"
 wait $one; is "and the backup too" $? 0
 
 # gc and backups: nobody refuses, nobody waits for the other.
-chunkstore forget a/latest >/dev/null
+chunkstore forget --purge a/latest >/dev/null
 for i in 1 2 3; do
 	chunkstore backup -q --series "d$i" --root "$T/a" --force 2>"$T/backup.err" &
 	one=$!

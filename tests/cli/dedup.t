@@ -43,7 +43,7 @@ check "restore of the copy" chunkstore restore two "$T/bits-out-3"
 check "is right too" treecmp "$T/copy" "$T/bits-out-3"
 check "verify" chunkstore verify
 for p in $(chunkstore list --json | jq -r '.[] | select(.series == "one") | .series + "/" + .name'); do
-	chunkstore forget "$p"
+	chunkstore forget --purge "$p"
 done
 check "gc" chunkstore gc
 rm -rf "$T/bits-out-3"

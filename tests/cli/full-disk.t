@@ -24,7 +24,18 @@ check "byte for byte" treecmp "$T/small" "$T/out"
 check "verify still works on the full disk" chunkstore verify
 check "list too" chunkstore list
 
+# Forgetting makes no room, but it must not need any.
+head -c 64M /dev/zero >"$T/disk/filler" 2>/dev/null
+is "not a block is left" "$(df --output=avail "$T/disk" | tail -n 1 | tr -d ' ')" 0
+check "forget on the full disk" chunkstore forget small/latest
+check "undelete" chunkstore undelete "$(chunkstore list --trash --json | jq -r '.[0].id')"
+check "and again" chunkstore forget small/latest
+check "undelete" chunkstore undelete "$(chunkstore list --trash --json | jq -r '.[0].id')"
+check "a policy" chunkstore forget --all-series --keep-last 1
+check "config" chunkstore config trash 1d
+is "the point is in the list" "$(points)" 1
 check "gc on the full disk" chunkstore gc
+rm "$T/disk/filler"
 check "verify after it" chunkstore verify
 cp -a "$T/small" "$T/medium"
 head -c 25M /dev/urandom >"$T/medium/more"
@@ -35,7 +46,7 @@ check "is right" treecmp "$T/medium" "$T/out"
 check "verify" chunkstore verify
 
 # What gc gave back is soon somebody else's. Even so, points can be forgotten, and their space had back.
-check "forget it" chunkstore forget small/latest
+check "forget it" chunkstore forget --purge small/latest
 check "gc" chunkstore gc
 num "which gives the space back to the file system" "$(stats disk_bytes)" -lt 15000000
 cat /dev/zero >"$T/disk/others" 2>/dev/null
@@ -43,7 +54,7 @@ is "others take all of it" "$(df --output=avail "$T/disk" | tail -n 1 | tr -d ' 
 mkdir "$T/nothing"
 check_status "a backup leaves what is left for forget and gc" 1 backup nothing "$T/nothing"
 one_line_error "and says so" "[Nn]o space"
-check "forget on the full disk" chunkstore forget small/latest
+check "forget on the full disk" chunkstore forget --purge small/latest
 check "gc on the full disk" chunkstore gc
 num "makes room" "$(df --output=avail -B1 "$T/disk" | tail -n 1)" -gt 8000000
 check "verify" chunkstore verify

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# forget and gc give space back; what other points need stays.
+# forget --purge and gc give space back; what other points need stays.
 . "$(dirname "$0")/../lib/harness.sh"
 new_store || exit 1
 
@@ -22,7 +22,7 @@ is "gc with nothing forgotten frees nothing" "$status:$(json .chunks_freed)" 0:0
 check "the points are intact" chunkstore verify
 
 check_status "forget needs a point" 2 chunkstore forget
-check "forget a" chunkstore forget a/latest
+check "forget a for good" chunkstore forget --purge a/latest
 is "it is gone from the list" "$(points)" 1
 check_status "and cannot be used" 1 chunkstore ls a/latest
 run chunkstore gc --dry-run --json
@@ -48,7 +48,7 @@ check "is right" treecmp "$T/b" "$T/b-out-2"
 for i in $(seq 1 2 400); do rm "$T/b/small-$i"; done
 check "backup after half of the small files went" backup b "$T/b"
 for p in $(chunkstore list --json | jq -r 'sort_by(.number) | .[:-1][] | .id'); do
-	chunkstore forget "$p" >/dev/null || fail "forget $p"
+	chunkstore forget --purge "$p" >/dev/null || fail "forget --purge $p"
 done
 check "gc" chunkstore gc
 check "verify" chunkstore verify
@@ -64,14 +64,14 @@ for i in 1 2 3 4; do
 	head -c 20M /dev/urandom >"$T/b/new"
 	backup b "$T/b" || fail "round $i"
 	for p in $(chunkstore list --json | jq -r 'sort_by(.number) | .[:-1][] | .id'); do
-		chunkstore forget "$p" >/dev/null || fail "forget $p"
+		chunkstore forget --purge "$p" >/dev/null || fail "forget --purge $p"
 	done
 	chunkstore gc >/dev/null || fail "gc $i"
 	[ $i != 1 ] || size=$(file_size "$S/data.mdb")
 done
 num "space is reused round after round" "$(file_size "$S/data.mdb")" -le $((size + size / 4))
 
-for p in $(chunkstore list --json | jq -r '.[].id'); do chunkstore forget "$p" >/dev/null; done
+for p in $(chunkstore list --json | jq -r '.[].id'); do chunkstore forget --purge "$p" >/dev/null; done
 run chunkstore gc --json
 is "with no point left nothing is live" "$status:$(json .chunks_live)" 0:0
 is "and nothing is stored" "$(stats chunks)" 0

@@ -24,7 +24,7 @@ for i in $(seq $rounds); do
 	run chunkstore verify
 	[ $status -eq 0 ] || { bad=$((bad + 1)); diag "round $i" "$(last_output)"; }
 	for p in $(chunkstore list --json | jq -r 'sort_by(.number) | .[1:][] | .id'); do
-		chunkstore forget "$p" >/dev/null
+		chunkstore forget --purge "$p" >/dev/null
 	done
 	[ $((i % 2)) = 0 ] || chunkstore gc -q || bad=$((bad + 1))
 done

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/harness.sh"
 new_store || exit 1
 
-for c in list find\ x; do
+for c in list find\ x list\ --trash; do
 	# shellcheck disable=SC2086
 	run chunkstore $c --json
 	is "$c: an empty list is []" "$(json -c . 2>/dev/null || jq -c . "$T/stdout")" "[]"
@@ -39,5 +39,10 @@ valid "find" 'length > 3 and all(.[]; .path and .series)' find --json 'file-*'
 valid "diff" 'length == 0' diff --json s t
 valid "stats" '.points == 2 and .chunks > 10' stats --json
 valid "verify" '.findings == 0 and .points == 2' verify --json
+valid "forget by a policy" 'length == 2 and all(.[]; .action == "keep" and .reasons[0])' \
+	forget --json --dry-run --all-series --keep-last 1
+valid "config" '.trash_seconds == 604800' config --json
+valid "forget" 'length == 1 and .[0].done and .[0].until' forget --json t/latest
+valid "list --trash" 'length == 1 and .[0].series == "t" and .[0].until' list --trash --json
 valid "gc" '.chunks_freed == 0 and .chunks_live > 10' gc --json
 done_testing

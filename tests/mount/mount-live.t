@@ -36,12 +36,39 @@ for i in $(seq 11 -1 6); do
 done
 is "each forgotten point is gone at once, and latest follows" $bad 0
 
+# What was forgotten comes back, newest last, so that latest moves on with each.
+bad=0
+n=6
+for p in $(chunkstore list --trash --json s | jq -r 'sort_by(.number) | .[].id'); do
+	[ ! -e "$M/by-id/$p" ] || { bad=1; diag "by-id has $p"; }
+	run chunkstore undelete "$p"
+	n=$((n + 1))
+	[ $status = 0 ] || { bad=1; diag "$(last_output)"; }
+	name=$(chunkstore show --json "$p" | jq -r .name)
+	[ "$(cat "$M/s/$name/file")" = "$n" ] || { bad=1; diag "$name: $(ls "$M/s")"; }
+	[ "$(cat "$M/by-id/$p/file")" = "$n" ] || { bad=1; diag "by-id has no $p"; }
+	[ "$(ls "$M/s" | grep -c ^20)" = "$n" ] || { bad=1; diag "listing: $(ls "$M/s")"; }
+	[ "$(cat "$M/s/latest/file")" = "$n" ] || { bad=1; diag "latest: $(readlink "$M/s/latest")"; }
+done
+is "each point that is brought back is there at once" "$bad:$n" 0:12
+
 name=$(latest s)
 exec 8<"$M/s/$name/file"
 chunkstore forget "s/$name" >/dev/null
 check "a name is gone though a file is open" test ! -e "$M/s/$name"
 exec 8<&-
+chunkstore undelete "s/$name" >/dev/null
+is "and back, with its content" "$(cat "$M/s/$name/file")" 12
+chunkstore forget --purge "s/$name" >/dev/null
+check "it is gone when it is purged" test ! -e "$M/s/$name"
 for p in $(chunkstore list --json s | jq -r .[].id); do chunkstore forget "$p" >/dev/null; done
+check "a series whose points are all in the trash is not shown" test ! -e "$M/s"
+is "nor listed" "$(ls "$M" | grep -cv '^by-')" 0
+chunkstore undelete "s/$first" >/dev/null
+is "it comes back with one of them" "$(cat "$M/s/latest/file")" 1
+chunkstore forget "s/$first" >/dev/null
+# shellcheck disable=SC2046
+chunkstore forget --purge $(chunkstore list --trash --json | jq -r .[].id) >/dev/null
 check "a series without points goes" test ! -e "$M/s/latest"
 echo again >"$T/a/file"
 backup s "$T/a" || fail "backup"

@@ -72,7 +72,7 @@ for ((round = 0; round < rounds; round++)); do
 	if [ $((round % 20)) = 19 ]; then
 		# make room, and read on from what was rewritten
 		for p in $(chunkstore list --json | jq -r '.[].id' | sort | awk 'NR % 3 == 0'); do
-			attempt "forget" chunkstore forget "$p"
+			attempt "forget" chunkstore forget --purge "$p"
 		done
 		attempt "gc" wait_until 20 chunkstore gc
 		attempt "verify" chunkstore verify

@@ -10,9 +10,6 @@ mkdir "$T/tree" "$T/kept"
 M=$T/mnt
 rounds=26
 is_long && rounds=100
-purge=()
-chunkstore forget --help | grep -q -- --purge && purge=(--purge)
-
 for i in $(seq 24); do head -c 128K /dev/urandom >"$T/tree/$i"; done
 mkdir "$T/tree/small"
 for i in $(seq 60); do echo "small file $i" >"$T/tree/small/$i"; done
@@ -45,7 +42,7 @@ for round in $(seq $rounds); do
 	[ $status -eq 0 ] || { bad=$((bad + 1)); diag "round $round: backup" "$(last_output)"; }
 	if [ "$round" -gt 3 ]; then
 		oldest=$(chunkstore list --json s | jq -r 'sort_by(.number)[0].id')
-		run chunkstore forget "${purge[@]}" "$oldest"
+		run chunkstore forget --purge "$oldest"
 		[ $status -eq 0 ] || { bad=$((bad + 1)); diag "round $round: forget" "$(last_output)"; }
 	fi
 	run chunkstore gc

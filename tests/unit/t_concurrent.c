@@ -134,7 +134,7 @@ static uint64_t forgotten_data(void)
 	struct cs_store *s = world_open();
 	world_random("tree/big", 1, BIG);
 	uint64_t seq = world_back_up(s, "t");
-	assert_int_equal(cs_point_forget(s, seq, NULL), CS_OK);
+	world_purge(s, seq);
 	cs_store_close(s);
 	return seq;
 }
@@ -183,7 +183,7 @@ static void a_hit_in_a_cached_bundle_is_looked_up_again(void **state)
 	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
 	world_same(t, "big", "tree/big");
 	cs_tree_close(t);
-	assert_int_equal(cs_point_forget(s, seq, NULL), CS_OK);
+	world_purge(s, seq);
 	at("dedup: found, not pinned", run_all_of_gc);
 	seq = world_back_up(s, "t");
 	assert_null(then);
@@ -326,7 +326,7 @@ static void a_dry_run_is_exact(void **state)
 			unlink(world_path(name));
 	}
 	world_back_up(s, "t");
-	assert_int_equal(cs_point_forget(s, all, NULL), CS_OK);
+	world_purge(s, all);
 	assert_int_equal(cs_gc(s, &o, &would, NULL), CS_OK);
 	assert_int_equal(cs_gc(s, &o, &would, NULL), CS_OK); /* it changed nothing */
 	did = world_gc(s);

@@ -347,6 +347,38 @@ static void series_come_back(void **state)
 	cs_buf_release(&b);
 }
 
+/* ------------------------------------------------------------ trash */
+
+static int unpack_trash(void *arg, const uint8_t *data, size_t len)
+{
+	return cs_trash_row_unpack(data, len, "key", 3, arg);
+}
+
+static void trash_rows_come_back_in_their_place_only(void **state)
+{
+	struct rng r = rng_start();
+	struct cs_trash_row row, out;
+	uint8_t bytes[CS_TRASH_ROW_SIZE];
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		row.seq = rng_number(&r, UINT64_MAX);
+		row.purge_after = (int64_t)rng_number(&r, UINT64_MAX);
+		cs_trash_row_pack(&row, "key", 3, bytes);
+		assert_int_equal(unpack_trash(&out, bytes, sizeof(bytes)), CS_OK);
+		assert_true(out.seq == row.seq && out.purge_after == row.purge_after);
+		assert_int_equal(cs_trash_row_unpack(bytes, sizeof(bytes), "kez", 3, &out),
+				 CS_E_CORRUPT);
+	}
+	check_truncations(unpack_trash, &out, bytes, sizeof(bytes), CS_E_CORRUPT);
+	check_trailing(unpack_trash, &out, bytes, sizeof(bytes), CS_E_CORRUPT);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		bytes[i] ^= 0x10;
+		assert_int_equal(unpack_trash(&out, bytes, sizeof(bytes)), CS_E_CORRUPT);
+		bytes[i] ^= 0x10;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +390,7 @@ int main(void)
 		cmocka_unit_test(points_come_back),
 		cmocka_unit_test(a_damaged_point_is_refused),
 		cmocka_unit_test(series_come_back),
+		cmocka_unit_test(trash_rows_come_back_in_their_place_only),
 	};
 
 	return cmocka_run_group_tests_name("record", tests, NULL, NULL);

@@ -81,6 +81,13 @@ uint64_t world_back_up(struct cs_store *s, const char *series)
 	return r.point.seq;
 }
 
+void world_purge(struct cs_store *s, uint64_t seq)
+{
+	const struct cs_forget_opts o = { .purge = true };
+
+	assert_int_equal(cs_points_forget(s, &seq, 1, &o, NULL), CS_OK);
+}
+
 struct cs_gc_result world_gc(struct cs_store *s)
 {
 	struct cs_gc_opts o = { 0 };

@@ -19,6 +19,8 @@ void world_random(const char *name, uint64_t seed, size_t len);
 struct cs_store *world_open(void);
 /* A point of `tree`, every file read. Its seq. */
 uint64_t world_back_up(struct cs_store *s, const char *series);
+/* Forget a point for good. */
+void world_purge(struct cs_store *s, uint64_t seq);
 struct cs_gc_result world_gc(struct cs_store *s);
 /* Everything in the store is sound. */
 void world_verify(struct cs_store *s);
