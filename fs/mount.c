@@ -278,6 +278,7 @@ static int open_store(struct mount *m)
 	}
 	m->ops.view = m->view;
 	m->ops.push = m->push;
+	m->ops.no_acls = m->opts->map_owner;
 	return 0;
 }
 

@@ -18,7 +18,8 @@
  * stays stale for ever.
  *
  * POSIX_ACL is on because the mode alone says too much: with an ACL, its group
- * bits are the mask, not what the group may do. The kernel checks the lists.
+ * bits are the mask, not what the group may do. The kernel checks the lists. With
+ * owner= it is off: then the modes that the view shows say all there is to say.
  */
 #define FUSE_USE_VERSION 314
 #include "ops.h"
@@ -170,7 +171,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	o->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	want(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
 			   FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
-			   FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_ACL);
+			   FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR);
+	if (!o->no_acls)
+		want(conn, FUSE_CAP_POSIX_ACL);
 	/* Always with attributes; and no truncation on open that we would not see. */
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
 				  FUSE_CAP_SPLICE_READ);

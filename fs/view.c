@@ -110,6 +110,20 @@ static struct timespec timespec(struct cs_time t)
 	return (struct timespec){ .tv_sec = (time_t)t.sec, .tv_nsec = (long)t.nsec };
 }
 
+/*
+ * What the operator of owner= is shown: he may read everything. The set-ID bits
+ * spoke of other owners, and go as they go when chown(2) gives a file away.
+ */
+static mode_t readable(mode_t mode)
+{
+	if (S_ISREG(mode))
+		mode &= ~(mode_t)(S_ISUID | (mode & S_IXGRP ? S_ISGID : 0));
+	mode |= S_IRUSR;
+	if (S_ISDIR(mode) || mode & (S_IXUSR | S_IXGRP | S_IXOTH))
+		mode |= S_IXUSR;
+	return mode;
+}
+
 static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n, struct stat *st)
 {
 	const struct cs_entry *e = &n->entry;
@@ -117,7 +131,7 @@ static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n,
 
 	memset(st, 0, sizeof(*st));
 	st->st_ino = cs_inode_point(seq, n->pos);
-	st->st_mode = e->mode;
+	st->st_mode = v->opts.map_owner ? readable(e->mode) : e->mode;
 	st->st_uid = v->opts.map_owner ? v->opts.uid : e->uid;
 	st->st_gid = v->opts.map_owner ? v->opts.gid : e->gid;
 	st->st_nlink = dir ? 2 + (nlink_t)e->subdirs : e->nlink > 0 ? e->nlink : 1;
@@ -505,7 +519,8 @@ int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct
 	v->trees = cs_trees_new(store, TREES_OPEN);
 	v->handed = cs_handed_new();
 	v->parents = cs_parents_new();
-	if (!v->virt || !v->trees || !v->handed || !v->parents ||
+	v->attrs = v->trees ? cs_attrs_new(v->trees) : NULL;
+	if (!v->virt || !v->trees || !v->handed || !v->parents || !v->attrs ||
 	    asprintf(&v->data_path, "%s/data.mdb", cs_store_path(store)) < 0) {
 		v->data_path = NULL;
 		cs_fail(err, CS_E_NOMEM, "opening the view");
@@ -524,6 +539,7 @@ void cs_view_close(struct cs_view *v)
 {
 	if (!v)
 		return;
+	cs_attrs_free(v->attrs);
 	cs_parents_free(v->parents);
 	cs_handed_free(v->handed);
 	cs_trees_free(v->trees);

@@ -17,7 +17,7 @@ struct cs_view;
 
 struct cs_view_opts {
 	const char *point; /* SERIES/NAME: the mount's root is that point's; NULL: all points */
-	bool map_owner;    /* everything belongs to uid and gid */
+	bool map_owner;    /* everything belongs to uid and gid, and uid may read it */
 	uid_t uid;
 	gid_t gid;
 	/* One line about a damaged file, without newline. NULL: silence. */

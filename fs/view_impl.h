@@ -6,6 +6,7 @@
 #ifndef CS_VIEW_IMPL_H
 #define CS_VIEW_IMPL_H
 
+#include "attrs.h"
 #include "handed.h"
 #include "inode.h"
 #include "locate.h"
@@ -26,6 +27,7 @@ struct cs_view {
 	struct cs_trees *trees;
 	struct cs_handed *handed;
 	struct cs_parents *parents;
+	struct cs_attrs *attrs;
 	uint64_t single; /* seq of the only point shown, or 0 */
 	bool without_xattrs;
 	char *data_path;
