@@ -13,12 +13,18 @@
  *	+----------------+---------------+----------------------+
  *	|  0             |  kind (8)     |  id (32)             |   seq = 0
  *	+----------------+---------------+----------------------+
+ *	|  0             |  1 | hash of the tag (39)            |   by-tag/TAG
+ *	+----------------+---------------+----------------------+
  *
  * In a point, seq is its sequence number in the store, and the position counts
  * the entries before this one in pre-order: 0 is the root. The store turns a
  * path into a position and a position into an entry (cs_tree_child,
  * cs_tree_at). Above the points, seq is 0; kind and id say which virtual
  * directory or symlink it is.
+ *
+ * A tag has no number in the store, only its bearers have, and they come and
+ * go. So the number of its directory is a hash of its text. Should two tags have
+ * one, the later in the order of their names takes the next number (listing.c).
  *
  * Why so:
  *
@@ -62,12 +68,22 @@ uint64_t cs_inode_virtual(int kind, uint32_t id)
 	return (uint64_t)(unsigned)kind << 32 | id;
 }
 
+#define TAG_BIT (UINT64_C(1) << CS_INODE_HASH_BITS)
+
+uint64_t cs_inode_tag(uint64_t n)
+{
+	return TAG_BIT | (n & (TAG_BIT - 1));
+}
+
 struct cs_inode cs_inode_decode(uint64_t ino)
 {
 	struct cs_inode i = { .seq = ino >> CS_INODE_POS_BITS };
 
 	if (i.seq > 0) {
 		i.pos = ino & CS_INODE_POS_MAX;
+	} else if (ino & TAG_BIT) {
+		i.kind = CS_KIND_TAG;
+		i.id = ino & (TAG_BIT - 1);
 	} else {
 		i.kind = (int)(ino >> 32);
 		i.id = (uint32_t)ino;

@@ -255,6 +255,9 @@ static int open_store(struct mount *m)
 	};
 	const struct cs_view_opts view = {
 		.point = m->opts->point,
+		.series = m->opts->series,
+		.has_at = m->opts->has_at,
+		.at = m->opts->at,
 		.map_owner = m->opts->map_owner,
 		.uid = m->opts->uid,
 		.gid = m->opts->gid,

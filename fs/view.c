@@ -91,6 +91,8 @@ int cs_view_at(struct cs_view *v, uint64_t ino, struct cs_at *out)
 	if (i.seq == 0 || (v->single && i.seq != v->single))
 		return ESTALE;
 	int r = cs_trees_get(v->trees, i.seq, &out->tree, &err);
+	if (r == 0 && v->series && cs_tree_point(out->tree)->series_id != v->series)
+		return ESTALE;
 	if (r == 0)
 		r = cs_tree_at(out->tree, i.pos, &out->node, &err);
 	return cs_view_result(v, ino, r, &err);
@@ -205,7 +207,7 @@ static int parent_of(struct cs_view *v, uint64_t ino, struct cs_tree *tree, uint
 	uint64_t pos;
 	int r;
 
-	if (i.seq > 0 && i.pos == 0 && v->single) {
+	if (ino == v->root) {
 		*out = ino;
 		return 0;
 	}
@@ -447,7 +449,7 @@ static void gone(void *arg, const struct cs_handed_name *n)
 {
 	const struct refresh *r = arg;
 
-	r->drop->name(r->drop->arg, n->parent, n->name);
+	r->drop->name(r->drop->arg, cs_view_to_fuse(r->v, n->parent), n->name);
 }
 
 void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop)
@@ -477,30 +479,76 @@ static void shown_init(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&attr);
 }
 
-/* Resolve opts.point. The tree is opened now, so that a later forget does not take it away. */
-static int open_single(struct cs_view *v, struct cs_error *err)
+/* One point is the whole mount. The tree is opened now, so that a later forget does not take it away. */
+static int open_single(struct cs_view *v, const struct cs_point *p, struct cs_error *err)
 {
-	struct cs_point p;
 	struct cs_tree *tree = NULL;
 	struct cs_node root = { .held = NULL };
 
-	int r = cs_point_find(v->store, v->opts.point, &p, err);
-	if (r < 0)
-		return r;
-	if (p.seq > CS_INODE_SEQ_MAX)
-		return cs_fail(err, CS_E_LIMIT, "%s: too many points for inode numbers",
-			       v->opts.point);
-	r = cs_trees_get(v->trees, p.seq, &tree, err);
+	if (p->seq > CS_INODE_SEQ_MAX)
+		return cs_fail(err, CS_E_LIMIT, "%s/%s: too many points for inode numbers",
+			       p->series, p->name);
+	int r = cs_trees_get(v->trees, p->seq, &tree, err);
 	if (r == 0)
 		r = cs_tree_root(tree, &root, err);
 	if (r == 0) {
-		v->single = p.seq;
+		v->single = p->seq;
+		v->root = cs_inode_point(p->seq, 0);
 		v->without_xattrs =
 			root.entry.below.xattrs == 0 && !cs_entry_has_xattrs(&root.entry);
 	}
 	cs_node_release(&root);
 	cs_trees_put(v->trees, tree);
 	return r;
+}
+
+/* Is there anything from that time? Nobody shall take an empty directory for an empty backup. */
+static int check_time(struct cs_view *v, struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1];
+	struct stat st;
+	int r = cs_virtual_attr(v->virt, CS_INODE_ROOT, &st, err);
+
+	if (r < 0 || st.st_nlink > 2)
+		return r;
+	cs_time_name(v->opts.at, name);
+	return cs_fail(err, CS_E_NOTFOUND, "no point is as old as %s", name);
+}
+
+/* What the options choose becomes the root. */
+static int open_root(struct cs_view *v, struct cs_error *err)
+{
+	const struct cs_view_opts *o = &v->opts;
+	struct cs_point p;
+	struct cs_series s;
+	int r = 0;
+
+	v->root = CS_INODE_ROOT;
+	if (o->point) {
+		r = cs_point_find(v->store, o->point, &p, err);
+		return r < 0 ? r : open_single(v, &p, err);
+	}
+	if (o->series && o->has_at) {
+		r = cs_point_at(v->store, o->series, o->at, &p, err);
+		return r < 0 ? r : open_single(v, &p, err);
+	}
+	if (o->series) {
+		r = cs_series_get(v->store, o->series, 0, &s, err);
+		if (r < 0)
+			return r;
+		v->series = s.id;
+		v->root = cs_inode_virtual(CS_KIND_SERIES, s.id);
+	}
+	const struct cs_virtual_opts virt = {
+		.uid = o->map_owner ? o->uid : geteuid(),
+		.gid = o->map_owner ? o->gid : getegid(),
+		.series = v->series,
+		.at = o->has_at ? &o->at : NULL,
+	};
+	v->virt = cs_virtual_new(v->store, &virt);
+	if (!v->virt)
+		return cs_fail(err, CS_E_NOMEM, "opening the view");
+	return o->has_at ? check_time(v, err) : 0;
 }
 
 int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct cs_view **out,
@@ -514,19 +562,17 @@ int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct
 	v->store = store;
 	v->opts = *opts;
 	shown_init(&v->shown);
-	v->virt = cs_virtual_new(store, opts->map_owner ? opts->uid : geteuid(),
-				 opts->map_owner ? opts->gid : getegid());
 	v->trees = cs_trees_new(store, TREES_OPEN);
 	v->handed = cs_handed_new();
 	v->parents = cs_parents_new();
 	v->attrs = v->trees ? cs_attrs_new(v->trees) : NULL;
-	if (!v->virt || !v->trees || !v->handed || !v->parents || !v->attrs ||
+	if (!v->trees || !v->handed || !v->parents || !v->attrs ||
 	    asprintf(&v->data_path, "%s/data.mdb", cs_store_path(store)) < 0) {
 		v->data_path = NULL;
 		cs_fail(err, CS_E_NOMEM, "opening the view");
 		goto out;
 	}
-	r = opts->point ? open_single(v, err) : 0;
+	r = open_root(v, err);
 	if (r == 0)
 		*out = v;
 out:

@@ -17,6 +17,13 @@ struct cs_view;
 
 struct cs_view_opts {
 	const char *point; /* SERIES/NAME: the mount's root is that point's; NULL: all points */
+	const char *series; /* the mount's root is that series'; NULL: all series */
+	/*
+	 * Trees as of a time: a series' newest point begun then or before. With
+	 * series it is chosen once, and the mount's root is that tree.
+	 */
+	bool has_at;
+	struct cs_time at;
 	bool map_owner;    /* everything belongs to uid and gid, and uid may read it */
 	uid_t uid;
 	gid_t gid;

@@ -155,6 +155,12 @@ int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
  */
 int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
 		  struct cs_error *err) CS_MUST_CHECK;
+/*
+ * The newest point of a series that was begun at that second or before, by the
+ * points' names. CS_E_NOTFOUND.
+ */
+int cs_point_at(struct cs_store *s, const char *series, struct cs_time at, struct cs_point *out,
+		struct cs_error *err) CS_MUST_CHECK;
 /* Remove a point. Its chunks are freed by gc. Needs CS_OPEN_WRITE. */
 int cs_point_forget(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
 

@@ -37,6 +37,9 @@ int cs_catalog_get(struct cs_txn *t, uint32_t series_id, const char *name, uint6
 /* The first name > after ("": the first). 1 or 0. */
 int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after, char name[CS_POINT_NAME_MAX + 1],
 		    uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
+/* The last name < before. 1 or 0. */
+int cs_catalog_before(struct cs_txn *t, uint32_t series_id, const char *before, char name[CS_POINT_NAME_MAX + 1],
+		      uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
 /* Points whose id begins with the bytes/nibbles of hex (at most 32 digits): how many (stops at 2). */
 int cs_ids_find(struct cs_txn *t, const char *hex, uint64_t *seq, unsigned *count,
 		struct cs_error *err) CS_MUST_CHECK;
