@@ -11,6 +11,8 @@
  */
 #include "attrs.h"
 
+#include "inode.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -106,4 +108,21 @@ void cs_attrs_put(struct cs_attrs *a, struct cs_xattr_list *list)
 		if (s->ino && s->list == list)
 			s->refs--;
 	pthread_mutex_unlock(&a->lock);
+}
+
+void cs_attrs_drop(struct cs_attrs *a, uint64_t seq)
+{
+	struct slot old[SLOTS];
+	unsigned n = 0;
+
+	pthread_mutex_lock(&a->lock);
+	for (struct slot *s = a->slots; s < a->slots + SLOTS; s++) {
+		if (s->ino && s->refs == 0 && cs_inode_decode(s->ino).seq == seq) {
+			old[n++] = *s;
+			*s = (struct slot){ .ino = 0 };
+		}
+	}
+	pthread_mutex_unlock(&a->lock);
+	while (n > 0)
+		empty(a, old[--n]);
 }

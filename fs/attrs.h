@@ -18,5 +18,7 @@ struct cs_xattr_list *cs_attrs_get(struct cs_attrs *a, uint64_t ino);
 bool cs_attrs_add(struct cs_attrs *a, uint64_t ino, struct cs_xattr_list *list,
 		  struct cs_tree *tree);
 void cs_attrs_put(struct cs_attrs *a, struct cs_xattr_list *list);
+/* Keep no lists of this point, but for those in use. */
+void cs_attrs_drop(struct cs_attrs *a, uint64_t seq);
 
 #endif

@@ -30,8 +30,8 @@
  *
  * - No table. A table from number to entry would grow with every file that
  *   anybody ever looked at, or need exact book-keeping of the kernel's
- *   references. Computed, a number costs nothing, FORGET has nothing to do,
- *   and an NFS file handle works after the daemon was restarted.
+ *   references. Computed, a number costs nothing, FORGET only counts down
+ *   (holds.c), and an NFS file handle works after the daemon was restarted.
  * - The same after every remount, and on every machine that mounts the store:
  *   points are immutable and seqs are never reused, so the pair never means
  *   anything else. That is why the generation can be fixed.

@@ -44,6 +44,12 @@ uint64_t cs_inode_virtual(int kind, uint32_t id);
 /* The number of the directory by-tag/TAG; n has CS_INODE_HASH_BITS. */
 uint64_t cs_inode_tag(uint64_t n);
 struct cs_inode cs_inode_decode(uint64_t ino);
+/* In one point, or both above the points. */
+static inline bool cs_inode_same_point(uint64_t a, uint64_t b)
+{
+	return a >> CS_INODE_POS_BITS == b >> CS_INODE_POS_BITS;
+}
+
 /* True for numbers above the points: what may change under a mount. */
 static inline bool cs_inode_is_virtual(uint64_t ino)
 {

@@ -87,11 +87,11 @@ static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
 
 /* ------------------------------------------------- what the helpers ask of FUSE */
 
-static void drop_name(void *arg, uint64_t parent, const char *name)
+static bool drop_name(void *arg, uint64_t parent, const char *name)
 {
 	struct mount *m = arg;
 
-	fuse_lowlevel_notify_inval_entry(m->session, parent, name, strlen(name));
+	return fuse_lowlevel_notify_inval_entry(m->session, parent, name, strlen(name)) == 0;
 }
 
 static void drop_dir(void *arg, uint64_t ino)

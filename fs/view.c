@@ -12,13 +12,7 @@
  * store is EIO and never ENOENT. A point that is gone answers ESTALE to what
  * is still known of it by number, and ENOENT to its name.
  *
- * Taking back has a race: a request read the store before a commit, and its
- * answer reaches the kernel after the name was taken back. So requests above
- * the points hold `shown` for reading from their first look at the store until
- * their reply is written, and a refresh passes through it for writing first.
- * What the kernel does with a reply after that is ordered by the directory's
- * own lock there: it holds it over a lookup or a listing, and dropping a name
- * waits for it.
+ * Taking back is view_sweep.c.
  */
 #include "view_impl.h"
 
@@ -224,6 +218,49 @@ static int parent_of(struct cs_view *v, uint64_t ino, struct cs_tree *tree, uint
 	return 0;
 }
 
+/* ------------------------------------------------------------- references */
+
+static int hold_point(void *arg, uint64_t seq, struct cs_error *err)
+{
+	struct cs_view *v = arg;
+
+	return cs_point_hold(v->store, seq, err);
+}
+
+/* What is kept of the point for later holds it as well. */
+static void drop_point(void *arg, uint64_t seq)
+{
+	struct cs_view *v = arg;
+
+	cs_attrs_drop(v->attrs, seq);
+	cs_trees_drop(v->trees, seq);
+	cs_point_drop(v->store, seq);
+}
+
+int cs_view_refer(struct cs_view *v, uint64_t ino, uint64_t n)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+	struct cs_error err;
+	int r = seq > 0 ? cs_holds_take(v->holds, seq, n, &err) : 0;
+
+	return r < 0 ? cs_view_failed(v, 0, r, &err) : 0;
+}
+
+void cs_view_forget(struct cs_view *v, uint64_t ino, uint64_t n)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+
+	if (seq > 0)
+		cs_holds_give(v->holds, seq, n);
+}
+
+bool cs_view_join(struct cs_view *v, uint64_t ino)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+
+	return seq == 0 || cs_holds_join(v->holds, seq);
+}
+
 /* ----------------------------------------------------------------- lookup */
 
 static int lookup_dots(struct cs_view *v, uint64_t ino, bool up, struct cs_view_entry *out)
@@ -259,8 +296,14 @@ static int lookup_virtual(struct cs_view *v, uint64_t parent, const char *name,
 
 	if (r < 0)
 		return cs_view_failed(v, parent, r, &err);
-	int e = cs_view_getattr(v, out->ino, &out->st);
-	if (e == ESTALE) /* forgotten between the two */
+	int e = cs_view_refer(v, out->ino, 1);
+	if (e)
+		return e; /* it may have been forgotten since */
+	cs_holds_set_left(v->holds, cs_inode_decode(out->ino).seq, false);
+	e = cs_view_getattr(v, out->ino, &out->st);
+	if (e)
+		cs_view_forget(v, out->ino, 1);
+	if (e == ESTALE)
 		return ENOENT;
 	out->forever = e == 0 && cs_handed_add(v->handed, parent, name, out->ino);
 	return e;
@@ -281,6 +324,8 @@ static int lookup_point(struct cs_view *v, uint64_t parent, const char *name,
 		r = child_entry(v, dir.tree, dir.seq, &child, out, &err);
 	if (r == CS_E_NOTFOUND)
 		out->forever = true;
+	if (cs_holds_is_left(v->holds, dir.seq))
+		cs_handed_add(v->loose, parent, name, out->ino);
 	if (r < 0)
 		e = cs_view_failed(v, parent, r, &err);
 	else if (S_ISDIR(out->st.st_mode))
@@ -293,15 +338,23 @@ out:
 
 int cs_view_lookup(struct cs_view *v, uint64_t parent, const char *name, struct cs_view_entry *out)
 {
+	bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+
 	memset(out, 0, sizeof(*out));
 	parent = cs_view_from_fuse(v, parent);
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return lookup_dots(v, parent, name[1] == '.', out);
 	if (strlen(name) > CS_VIEW_NAME_MAX)
 		return ENAMETOOLONG;
-	if (cs_view_is_virtual(v, parent))
+	if (!dots && cs_view_is_virtual(v, parent))
 		return lookup_virtual(v, parent, name, out);
-	return lookup_point(v, parent, name, out);
+	/* first the reference: "." of a file handle may be the first that is known of the point */
+	int e = cs_view_refer(v, parent, 1);
+	if (e)
+		return e;
+	e = dots ? lookup_dots(v, parent, name[1] == '.', out) :
+		   lookup_point(v, parent, name, out);
+	if (e || !cs_inode_same_point(out->ino, parent))
+		cs_view_forget(v, parent, 1);
+	return e;
 }
 
 /* ---------------------------------------------------------------- readdir */
@@ -345,6 +398,7 @@ static int list_children(const struct listing *l, const struct cs_at *a, uint64_
 	struct cs_dir *d = NULL;
 	const struct cs_node *n;
 	int r = cs_dir_open(a->tree, &a->node, first, &d, err);
+	bool left = cs_holds_is_left(l->v->holds, a->seq);
 
 	while (r >= 0 && (r = cs_dir_next(d, &n, err)) > 0) {
 		struct cs_view_dirent e = { .name = name, .next = OFFSET_FIRST + ++first };
@@ -362,6 +416,8 @@ static int list_children(const struct listing *l, const struct cs_at *a, uint64_
 		}
 		if (S_ISDIR(n->entry.mode))
 			cs_parents_note(l->v->parents, e.entry.ino, l->dir);
+		if (left)
+			cs_handed_add(l->v->loose, l->dir, name, e.entry.ino);
 		if (!l->fn(l->arg, &e))
 			break;
 	}
@@ -408,65 +464,6 @@ int cs_view_readdir(struct cs_view *v, uint64_t ino, uint64_t offset, cs_view_di
 	return e;
 }
 
-/* ---------------------------------------------------------------- changes */
-
-void cs_view_begin(struct cs_view *v, uint64_t ino)
-{
-	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
-		pthread_rwlock_rdlock(&v->shown);
-}
-
-void cs_view_end(struct cs_view *v, uint64_t ino)
-{
-	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
-		pthread_rwlock_unlock(&v->shown);
-}
-
-struct refresh {
-	struct cs_view *v;
-	const struct cs_view_drop *drop;
-};
-
-static bool is_dir_kind(uint64_t ino)
-{
-	struct cs_inode i = cs_inode_decode(ino);
-
-	return i.seq == 0 && i.kind <= CS_KIND_LEVEL && i.kind != CS_KIND_LATEST;
-}
-
-static bool still_right(void *arg, const struct cs_handed_name *n)
-{
-	const struct refresh *r = arg;
-	uint64_t now;
-
-	/* The directory's listing and times change with any point in it. */
-	if (is_dir_kind(n->ino))
-		r->drop->dir(r->drop->arg, n->ino);
-	return cs_virtual_lookup(r->v->virt, n->parent, n->name, &now, NULL) == 0 && now == n->ino;
-}
-
-static void gone(void *arg, const struct cs_handed_name *n)
-{
-	const struct refresh *r = arg;
-
-	r->drop->name(r->drop->arg, cs_view_to_fuse(r->v, n->parent), n->name);
-}
-
-void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop)
-{
-	struct refresh r = { v, drop };
-	const struct cs_handed_check check = { still_right, gone, &r };
-
-	if (v->single)
-		return;
-	/* Let the requests that may have seen the old state finish, replies and all. */
-	pthread_rwlock_wrlock(&v->shown);
-	pthread_rwlock_unlock(&v->shown);
-	drop->dir(drop->arg, CS_INODE_ROOT);
-	while (!cs_handed_each(v->handed, &check))
-		usleep(10000); /* out of memory: it must be done, so try until it can */
-}
-
 /* ----------------------------------------------------------- open and close */
 
 static void shown_init(pthread_rwlock_t *lock)
@@ -479,7 +476,7 @@ static void shown_init(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&attr);
 }
 
-/* One point is the whole mount. The tree is opened now, so that a later forget does not take it away. */
+/* One point is the whole mount, and stays it when it is forgotten. */
 static int open_single(struct cs_view *v, const struct cs_point *p, struct cs_error *err)
 {
 	struct cs_tree *tree = NULL;
@@ -488,7 +485,9 @@ static int open_single(struct cs_view *v, const struct cs_point *p, struct cs_er
 	if (p->seq > CS_INODE_SEQ_MAX)
 		return cs_fail(err, CS_E_LIMIT, "%s/%s: too many points for inode numbers",
 			       p->series, p->name);
-	int r = cs_trees_get(v->trees, p->seq, &tree, err);
+	int r = cs_holds_take(v->holds, p->seq, 1, err); /* for as long as the mount stands */
+	if (r == 0)
+		r = cs_trees_get(v->trees, p->seq, &tree, err);
 	if (r == 0)
 		r = cs_tree_root(tree, &root, err);
 	if (r == 0) {
@@ -564,9 +563,12 @@ int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct
 	shown_init(&v->shown);
 	v->trees = cs_trees_new(store, TREES_OPEN);
 	v->handed = cs_handed_new();
+	v->loose = cs_handed_new();
 	v->parents = cs_parents_new();
 	v->attrs = v->trees ? cs_attrs_new(v->trees) : NULL;
-	if (!v->trees || !v->handed || !v->parents || !v->attrs ||
+	v->holds = cs_holds_new(&(struct cs_holds_calls){ hold_point, drop_point, v });
+	v->sweep = cs_sweep_new();
+	if (!v->sweep || !v->holds || !v->trees || !v->handed || !v->loose || !v->parents || !v->attrs ||
 	    asprintf(&v->data_path, "%s/data.mdb", cs_store_path(store)) < 0) {
 		v->data_path = NULL;
 		cs_fail(err, CS_E_NOMEM, "opening the view");
@@ -585,9 +587,12 @@ void cs_view_close(struct cs_view *v)
 {
 	if (!v)
 		return;
+	cs_sweep_free(v->sweep);
+	cs_holds_free(v->holds);
 	cs_attrs_free(v->attrs);
 	cs_parents_free(v->parents);
 	cs_handed_free(v->handed);
+	cs_handed_free(v->loose);
 	cs_trees_free(v->trees);
 	cs_virtual_free(v->virt);
 	free(v->data_path);
