@@ -201,16 +201,28 @@ check "makes nothing" test ! -e "$T/other"
 
 # While he has it mounted, its owner goes on backing up, and sees the reader as in use.
 install -d -o "${R%:*}" "$T/mnt-user"
+mkfifo "$T/go"
 if [ -n "$no_user_mounts" ]; then
 	skip "the owner makes a point meanwhile" "$no_user_mounts"
 elif as "$R" chunkfs "$S" "$T/mnt-user" 2>/dev/null; then
 	echo new >"$T/b/new"
 	check "the owner makes a point meanwhile" backup b "$T/b"
 	is "the reader sees it at once" "$(as "$R" cat "$T/mnt-user/b/latest/new")" new
-	check_status "the reader keeps gc out" 1 chunkstore gc
+	name=$(latest b)
+	as "$R" bash -c 'exec 7<"$1/new"; echo open; read -r; cat <&7' bash "$T/mnt-user/b/$name" \
+		<"$T/go" >"$T/read" &
+	exec 8>"$T/go"
+	wait_until 20 grep -q open "$T/read" || fail "the reader opens a file"
+	rm "$T/b/new"
+	check "what the reader has open can be forgotten" chunkstore forget "b/$name"
+	check "gc beside the reader" chunkstore gc
+	is "knows of him" "$(chunkstore stats --json | jq -r '.users[].does')" mount
+	echo >&8
+	exec 8>&-
+	wait $!
+	is "who reads on" "$(tail -n 1 "$T/read")" new
 	as "$R" fusermount3 -u "$T/mnt-user"
-	wait_until 20 chunkstore gc
-	check "and not for longer" chunkstore gc
+	check "gc" wait_until 20 chunkstore gc
 else
 	fail "the owner makes a point meanwhile" "a member of the store's group cannot mount it"
 fi
