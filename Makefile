@@ -127,8 +127,8 @@ $(B)/tests/parts.a: $(FS_PARTS) $(TOOLS_PARTS) $(call obj,$(UNIT_HELP_SRC)) $(B)
 $(UNIT): %: %.o $(B)/tests/parts.a $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS) $(TEST_LIBS)
 
-$(GEN): %: %.o
-	$(LINK) -o $@ $<
+$(GEN): %: %.o $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS)
 
 $(B)/tests/crash/replay: $(call obj,$(REPLAY_SRC)) $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS)

@@ -13,6 +13,8 @@
  *	+----------------+---------------+----------------------+
  *	|  0             |  kind (8)     |  id (32)             |   seq = 0
  *	+----------------+---------------+----------------------+
+ *	|  0             |  1 | hash of the tag (39)            |   by-tag/TAG
+ *	+----------------+---------------+----------------------+
  *
  * In a point, seq is its sequence number in the store, and the position counts
  * the entries before this one in pre-order: 0 is the root. The store turns a
@@ -20,12 +22,16 @@
  * cs_tree_at). Above the points, seq is 0; kind and id say which virtual
  * directory or symlink it is.
  *
+ * A tag has no number in the store, only its bearers have, and they come and
+ * go. So the number of its directory is a hash of its text. Should two tags have
+ * one, the later in the order of their names takes the next number (listing.c).
+ *
  * Why so:
  *
  * - No table. A table from number to entry would grow with every file that
  *   anybody ever looked at, or need exact book-keeping of the kernel's
- *   references. Computed, a number costs nothing, FORGET has nothing to do,
- *   and an NFS file handle works after the daemon was restarted.
+ *   references. Computed, a number costs nothing, FORGET only counts down
+ *   (holds.c), and an NFS file handle works after the daemon was restarted.
  * - The same after every remount, and on every machine that mounts the store:
  *   points are immutable and seqs are never reused, so the pair never means
  *   anything else. That is why the generation can be fixed.
@@ -62,12 +68,22 @@ uint64_t cs_inode_virtual(int kind, uint32_t id)
 	return (uint64_t)(unsigned)kind << 32 | id;
 }
 
+#define TAG_BIT (UINT64_C(1) << CS_INODE_HASH_BITS)
+
+uint64_t cs_inode_tag(uint64_t n)
+{
+	return TAG_BIT | (n & (TAG_BIT - 1));
+}
+
 struct cs_inode cs_inode_decode(uint64_t ino)
 {
 	struct cs_inode i = { .seq = ino >> CS_INODE_POS_BITS };
 
 	if (i.seq > 0) {
 		i.pos = ino & CS_INODE_POS_MAX;
+	} else if (ino & TAG_BIT) {
+		i.kind = CS_KIND_TAG;
+		i.id = ino & (TAG_BIT - 1);
 	} else {
 		i.kind = (int)(ino >> 32);
 		i.id = (uint32_t)ino;

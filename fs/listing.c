@@ -38,6 +38,16 @@ bool cs_listing_tag_name(const char *tag, char out[CS_LISTING_NAME_MAX + 1])
 	return n > 0;
 }
 
+bool cs_listing_tag_of(const char *name, char out[CS_LISTING_NAME_MAX + 1])
+{
+	size_t len = strlen(name);
+
+	if (len > CS_LISTING_NAME_MAX || !cs_text_unescape(name, len, out, &len))
+		return false;
+	out[len] = '\0';
+	return true;
+}
+
 void cs_listing_link_name(const struct cs_point *p, char out[CS_LISTING_LINK_MAX + 1])
 {
 	snprintf(out, CS_LISTING_LINK_MAX + 1, "%s@%s", p->series, p->name);
@@ -63,6 +73,49 @@ static int grow(void *array, size_t *cap, size_t need, size_t item)
 	return 0;
 }
 
+/* FNV-1a. Part of inode numbers: never change it. */
+static uint64_t hash(const char *name)
+{
+	uint64_t x = UINT64_C(0xcbf29ce484222325);
+
+	for (; *name; name++)
+		x = (x ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+	return x ^ x >> 32;
+}
+
+static const char *name_of(const struct cs_listing *l, size_t row)
+{
+	return l->text + l->rows[row].name;
+}
+
+/* Where a name's row is entered, or would be. */
+static size_t slot_of(const struct cs_listing *l, const char *name)
+{
+	size_t at = hash(name) & (l->nslots - 1);
+
+	while (l->slots[at] && strcmp(name_of(l, l->slots[at] - 1), name) != 0)
+		at = (at + 1) & (l->nslots - 1);
+	return at;
+}
+
+/* Enter all rows into a table with room for some more. */
+static int index_rows(struct cs_listing *l)
+{
+	size_t n = 64;
+
+	while (n < 2 * l->count + 2)
+		n *= 2;
+	size_t *slots = calloc(n, sizeof(*slots));
+	if (!slots)
+		return CS_E_NOMEM;
+	free(l->slots);
+	l->slots = slots;
+	l->nslots = n;
+	for (size_t i = 0; i < l->count; i++)
+		slots[slot_of(l, name_of(l, i))] = i + 1;
+	return 0;
+}
+
 static int add(struct cs_listing *l, uint64_t cookie, const char *name, uint64_t ino, uint32_t type)
 {
 	size_t len = strlen(name) + 1;
@@ -78,10 +131,10 @@ static int add(struct cs_listing *l, uint64_t cookie, const char *name, uint64_t
 
 const struct cs_listing_row *cs_listing_find(const struct cs_listing *l, const char *name)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (strcmp(l->text + l->rows[i].name, name) == 0)
-			return &l->rows[i];
-	return NULL;
+	if (l->nslots == 0)
+		return NULL;
+	size_t row = l->slots[slot_of(l, name)];
+	return row ? &l->rows[row - 1] : NULL;
 }
 
 static int by_cookie(const void *a, const void *b)
@@ -95,6 +148,7 @@ void cs_listing_free(struct cs_listing *l)
 {
 	if (!l)
 		return;
+	free(l->slots);
 	free(l->rows);
 	free(l->text);
 	free(l);
@@ -166,29 +220,81 @@ static int add_tagged(void *arg, const struct cs_point *p)
 	return 0;
 }
 
-/* A tag's directory is numbered after its oldest bearer, so that new points do not move it. */
+/* Rows of tags have their hash for a cookie until all are known. */
+#define HASH_MAX ((UINT64_C(1) << CS_INODE_HASH_BITS) - (UINT64_C(1) << 24))
+
 static int add_tags(void *arg, const struct cs_point *p)
 {
 	struct cs_listing *l = arg;
 	char name[CS_LISTING_NAME_MAX + 1];
 
 	for (unsigned i = 0; numbered(p) && i < p->ntags; i++) {
-		if (!cs_listing_tag_name(p->tags[i], name))
+		if (!cs_listing_tag_name(p->tags[i], name) || cs_listing_find(l, name))
 			continue;
-		uint32_t id = (uint32_t)p->seq << CS_INODE_TAG_BITS | i;
-		uint64_t ino = cs_inode_virtual(CS_KIND_TAG, id);
-		const struct cs_listing_row *old = cs_listing_find(l, name);
-		if (!old) {
-			int r = add(l, COOKIE_FIRST + id, name, ino, S_IFDIR);
-			if (r < 0)
-				return r;
-		} else if (old->ino > ino) {
-			struct cs_listing_row *row = &l->rows[old - l->rows];
-			row->ino = ino;
-			row->cookie = COOKIE_FIRST + id;
-		}
+		int r = 2 * l->count >= l->nslots ? index_rows(l) : 0;
+		if (r == 0)
+			r = add(l, hash(name) % HASH_MAX, name, 0, S_IFDIR);
+		if (r < 0)
+			return r;
+		l->slots[slot_of(l, name)] = l->count;
 	}
 	return 0;
+}
+
+static int by_hash_and_name(const void *a, const void *b, void *arg)
+{
+	const struct cs_listing_row *x = a, *y = b;
+	const struct cs_listing *l = arg;
+
+	if (x->cookie != y->cookie)
+		return x->cookie < y->cookie ? -1 : 1;
+	return strcmp(l->text + x->name, l->text + y->name);
+}
+
+/* The number of each tag is its hash; of several with one, the later take the next ones. */
+static void number_tags(struct cs_listing *l)
+{
+	uint64_t next = 0;
+
+	if (l->count > 1)
+		qsort_r(l->rows, l->count, sizeof(*l->rows), by_hash_and_name, l);
+	for (size_t i = 0; i < l->count; i++) {
+		struct cs_listing_row *row = &l->rows[i];
+		uint64_t n = row->cookie > next ? row->cookie : next;
+		row->cookie = COOKIE_FIRST + n;
+		row->ino = cs_inode_tag(n);
+		next = n + 1;
+	}
+}
+
+const char *cs_listing_tag(const struct cs_listing *l, uint64_t n)
+{
+	const struct cs_listing_row key = { .cookie = COOKIE_FIRST + n };
+	const struct cs_listing_row *row =
+		l->count ? bsearch(&key, l->rows, l->count, sizeof(key), by_cookie) : NULL;
+
+	return row ? l->text + row->name : NULL;
+}
+
+/* The root of a mount with at=: each series is the tree of that time. */
+struct as_of {
+	struct cs_store *store;
+	struct cs_listing *l;
+	struct cs_time at;
+	struct cs_error *err;
+};
+
+static int add_as_of(void *arg, const struct cs_series *s)
+{
+	const struct as_of *a = arg;
+	struct cs_point p;
+
+	if (s->points == 0)
+		return 0;
+	int r = cs_point_at(a->store, s->name, a->at, &p, a->err);
+	if (r == CS_E_NOTFOUND || (r == 0 && !numbered(&p)))
+		return 0;
+	return r < 0 ? r : add(a->l, COOKIE_FIRST + s->id, s->name, cs_inode_point(p.seq, 0), S_IFDIR);
 }
 
 static int list_root(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
@@ -244,39 +350,37 @@ static int list_levels(struct cs_listing *l)
 	return 0;
 }
 
-static int list_tag(struct cs_store *store, uint32_t id, struct cs_listing *l, struct cs_error *err)
+static int list_tags(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
 {
-	struct cs_point p;
-	struct filter f = { .l = l };
-	int r = cs_point_by_seq(store, id >> CS_INODE_TAG_BITS, &p, err);
+	int r = cs_points_list(store, NULL, NULL, add_tags, l, err);
 
-	if (r < 0)
-		return r;
-	unsigned i = id & ((1u << CS_INODE_TAG_BITS) - 1);
-	if (i >= p.ntags)
-		return cs_fail(err, CS_E_NOTFOUND, "no such tag");
-	f.tag = p.tags[i];
-	return cs_points_list(store, NULL, NULL, add_tagged, &f, err);
+	if (r == 0)
+		number_tags(l);
+	return r;
 }
 
-static int list(struct cs_store *store, uint64_t dir, struct cs_listing *l, struct cs_error *err)
+static int list(struct cs_store *store, const struct cs_listing_what *what, struct cs_listing *l,
+		struct cs_error *err)
 {
-	struct cs_inode i = cs_inode_decode(dir);
-	struct filter f = { .l = l, .level = (int)i.id };
+	struct cs_inode i = cs_inode_decode(what->dir);
+	struct filter f = { .l = l, .level = (int)i.id, .tag = what->tag };
 
 	switch (i.kind) {
 	case CS_KIND_ROOT:
+		if (what->at)
+			return cs_series_list(store, add_as_of,
+					      &(struct as_of){ store, l, *what->at, err }, err);
 		return list_root(store, l, err);
 	case CS_KIND_SERIES:
-		return list_series(store, i.id, l, err);
+		return list_series(store, (uint32_t)i.id, l, err);
 	case CS_KIND_BY_ID:
 		return cs_points_list(store, NULL, NULL, add_id, l, err);
 	case CS_KIND_BY_TAG:
-		return cs_points_list(store, NULL, NULL, add_tags, l, err);
+		return list_tags(store, l, err);
 	case CS_KIND_BY_LEVEL:
 		return list_levels(l);
 	case CS_KIND_TAG:
-		return list_tag(store, i.id, l, err);
+		return cs_points_list(store, NULL, NULL, add_tagged, &f, err);
 	case CS_KIND_LEVEL:
 		return cs_points_list(store, NULL, NULL, add_level, &f, err);
 	default:
@@ -284,27 +388,29 @@ static int list(struct cs_store *store, uint64_t dir, struct cs_listing *l, stru
 	}
 }
 
-int cs_listing_build(struct cs_store *store, uint64_t dir, struct cs_listing **out,
-		     struct cs_error *err)
+int cs_listing_build(struct cs_store *store, const struct cs_listing_what *what,
+		     struct cs_listing **out, struct cs_error *err)
 {
 	struct cs_listing *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return cs_fail(err, CS_E_NOMEM, "listing a directory");
-	l->dir = dir;
+	l->dir = what->dir;
 	l->refs = 1;
 	/* Before the rows: if a point comes meanwhile, the listing counts as the older one. */
 	int r = cs_store_generation(store, &l->generation, err);
 	if (r == 0)
-		r = list(store, dir, l, err);
+		r = list(store, what, l, err);
+	if (r == 0 && l->count > 1)
+		qsort(l->rows, l->count, sizeof(*l->rows), by_cookie);
+	if (r == 0)
+		r = index_rows(l);
 	if (r < 0) {
 		if (r == CS_E_NOMEM)
 			cs_fail(err, CS_E_NOMEM, "listing a directory");
 		cs_listing_free(l);
 		return r;
 	}
-	if (l->count > 1)
-		qsort(l->rows, l->count, sizeof(*l->rows), by_cookie);
 	*out = l;
 	return 0;
 }

@@ -77,6 +77,20 @@ static bool set_point(struct args *a, const char *option, const char *value)
 	return *value != '\0';
 }
 
+static bool set_series(struct args *a, const char *option, const char *value)
+{
+	(void)option;
+	a->mount.series = value;
+	return *value != '\0';
+}
+
+static bool set_at(struct args *a, const char *option, const char *value)
+{
+	(void)option;
+	a->mount.has_at = true;
+	return cs_time_parse(value, &a->mount.at) == CS_OK;
+}
+
 static bool set_owner(struct args *a, const char *option, const char *value)
 {
 	char *end;
@@ -113,7 +127,9 @@ static const struct option_row {
 	{ "allow_other", NULL, pass, "let other users in; the kernel checks permissions" },
 	{ "cache", "SIZE", set_cache, "memory for decoded chunks, with K, M or G (64M)" },
 	{ "point", "SERIES/NAME", set_point, "mount this point alone" },
-	{ "owner", "UID:GID", set_owner, "show everything as owned by UID and GID" },
+	{ "series", "NAME", set_series, "mount the points of this series alone" },
+	{ "at", "TIME", set_at, "for each series, mount the tree as of TIME" },
+	{ "owner", "UID:GID", set_owner, "show everything as owned, and readable, by UID" },
 	{ "nopush", NULL, set_no_push, "do not send files to the kernel ahead of the reader" },
 	{ "noexec", NULL, pass, "let nothing be executed from the mount" },
 	{ "exec", NULL, pass, NULL },
@@ -198,11 +214,12 @@ static bool take_options(struct args *a, char *list)
 
 static void help(void)
 {
-	printf("usage: chunkfs [-dfhV] [-o OPTION[,OPTION...]] STORE MOUNTPOINT\n"
+	printf("usage: chunkfs [-dfhV] [--at TIME] [-o OPTION[,OPTION...]] STORE MOUNTPOINT\n"
 	       "Mount the recovery points of a chunkstore, read-only.\n"
 	       "\n"
 	       "  -f, --foreground      stay in front, errors to stderr\n"
 	       "  -d, --debug           the same, and print each request\n"
+	       "      --at TIME         the same as -o at=TIME\n"
 	       "  -h, --help            show this help\n"
 	       "  -V, --version         show the version\n"
 	       "\n");
@@ -230,6 +247,7 @@ static int parse(int argc, char **argv, struct args *a)
 	static const struct option longs[] = {
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "debug", no_argument, NULL, 'd' },
+		{ "at", required_argument, NULL, 'a' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
@@ -242,6 +260,12 @@ static int parse(int argc, char **argv, struct args *a)
 		case 'o':
 			if (!take_options(a, optarg))
 				return STATUS_USAGE;
+			break;
+		case 'a':
+			if (!set_at(a, NULL, optarg)) {
+				fprintf(stderr, "chunkfs: --at %s: not a valid TIME\n", optarg);
+				return STATUS_USAGE;
+			}
 			break;
 		case 'd':
 			a->mount.debug = true;
@@ -257,13 +281,16 @@ static int parse(int argc, char **argv, struct args *a)
 			printf("chunkfs %s\n", CS_VERSION);
 			return 0;
 		case ':':
-			return usage("-o needs a list of options");
+			return usage(optopt == 'a' ? "--at needs a TIME" :
+						     "-o needs a list of options");
 		default:
 			fprintf(stderr, "chunkfs: unknown option: %s; try 'chunkfs --help'\n",
 				argv[optind - 1]);
 			return STATUS_USAGE;
 		}
 	}
+	if (a->mount.point && (a->mount.series || a->mount.has_at))
+		return usage("point stands alone, without series and at");
 	if (argc - optind < 2)
 		return usage("STORE and MOUNTPOINT are needed");
 	if (argc - optind > 2)

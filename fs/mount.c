@@ -87,11 +87,11 @@ static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
 
 /* ------------------------------------------------- what the helpers ask of FUSE */
 
-static void drop_name(void *arg, uint64_t parent, const char *name)
+static bool drop_name(void *arg, uint64_t parent, const char *name)
 {
 	struct mount *m = arg;
 
-	fuse_lowlevel_notify_inval_entry(m->session, parent, name, strlen(name));
+	return fuse_lowlevel_notify_inval_entry(m->session, parent, name, strlen(name)) == 0;
 }
 
 static void drop_dir(void *arg, uint64_t ino)
@@ -255,6 +255,9 @@ static int open_store(struct mount *m)
 	};
 	const struct cs_view_opts view = {
 		.point = m->opts->point,
+		.series = m->opts->series,
+		.has_at = m->opts->has_at,
+		.at = m->opts->at,
 		.map_owner = m->opts->map_owner,
 		.uid = m->opts->uid,
 		.gid = m->opts->gid,
@@ -278,6 +281,7 @@ static int open_store(struct mount *m)
 	}
 	m->ops.view = m->view;
 	m->ops.push = m->push;
+	m->ops.no_acls = m->opts->map_owner;
 	return 0;
 }
 

@@ -3,13 +3,14 @@
 #ifndef CS_MOUNT_H
 #define CS_MOUNT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <sys/types.h>
+#include "store/chunkstore.h"
 
 struct cs_mount_opts {
 	const char *store, *mountpoint; /* as given; may be relative */
 	const char *point;              /* SERIES/NAME: mount that point alone; NULL: all */
+	const char *series;             /* mount that series alone; NULL: all */
+	bool has_at;
+	struct cs_time at; /* with has_at: trees as of that time */
 	const char *fuse_options; /* for mount(2) and libfuse, separated by commas; may be "" */
 	size_t cache_bytes;             /* 0: the library's default */
 	bool foreground;

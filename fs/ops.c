@@ -9,7 +9,8 @@
  * The kernel is asked to do the work. Points never change, so their entries,
  * attributes, contents, listings, symlinks and missing names are all kept for
  * ever; open and opendir are answered by ENOSYS once, after which the kernel
- * opens without asking; there is no flush, release or forget to be told about.
+ * opens without asking; there is no flush or release to be told about. What is
+ * in use is known from the references that replies give and FORGET gives back.
  * What may change, above the points, is kept as long, and taken back by
  * watch.c when it does change.
  *
@@ -18,12 +19,15 @@
  * stays stale for ever.
  *
  * POSIX_ACL is on because the mode alone says too much: with an ACL, its group
- * bits are the mask, not what the group may do. The kernel checks the lists.
+ * bits are the mask, not what the group may do. The kernel checks the lists. With
+ * owner= it is off: then the modes that the view shows say all there is to say.
  */
 #define FUSE_USE_VERSION 314
 #include "ops.h"
 
+#include "inode.h"
 #include "near.h"
+
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <limits.h>
@@ -77,77 +81,64 @@ static struct fuse_entry_param param_of(const struct cs_view_entry *e)
 }
 
 /* The pieces as they lie in the cache, unless they are more than writev takes. */
-static void reply_iov(fuse_req_t req, const struct reply *r)
+static int reply_iov(fuse_req_t req, const struct reply *r)
 {
-	if (r->iov.n < IOV_MAX) {
-		fuse_reply_iov(req, r->iov.v, (int)r->iov.n);
-		return;
-	}
+	if (r->iov.n < IOV_MAX)
+		return fuse_reply_iov(req, r->iov.v, (int)r->iov.n);
 	char *all = malloc(r->iov.len), *p = all;
-	if (!all) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
+	if (!all)
+		return fuse_reply_err(req, ENOMEM);
 	for (size_t i = 0; i < r->iov.n; i++)
 		p = mempcpy(p, r->iov.v[i].iov_base, r->iov.v[i].iov_len);
-	fuse_reply_buf(req, all, r->iov.len);
+	int sent = fuse_reply_buf(req, all, r->iov.len);
 	free(all);
+	return sent;
 }
 
-static void answer(fuse_req_t req, int error, const struct reply *r)
+/* 0, or negative when the kernel did not take it: nobody waits for it any more. */
+static int answer(fuse_req_t req, int error, const struct reply *r)
 {
 	struct fuse_entry_param p;
 
-	if (error) {
-		fuse_reply_err(req, error);
-		return;
-	}
+	if (error)
+		return fuse_reply_err(req, error);
 	switch (r->kind) {
 	case REPLY_ERRNO:
-		fuse_reply_err(req, 0);
 		break;
 	case REPLY_ENTRY:
 		p = param_of(&r->entry);
-		fuse_reply_entry(req, &p);
-		break;
+		return fuse_reply_entry(req, &p);
 	case REPLY_ATTR:
-		fuse_reply_attr(req, &r->attr, CS_OPS_FOREVER);
-		break;
+		return fuse_reply_attr(req, &r->attr, CS_OPS_FOREVER);
 	case REPLY_OPEN:
-		fuse_reply_open(req, r->open);
-		break;
+		return fuse_reply_open(req, r->open);
 	case REPLY_TEXT:
-		fuse_reply_readlink(req, r->text);
-		break;
+		return fuse_reply_readlink(req, r->text);
 	case REPLY_DATA:
-		fuse_reply_buf(req, r->data.p, r->data.len);
-		break;
+		return fuse_reply_buf(req, r->data.p, r->data.len);
 	case REPLY_IOV:
-		reply_iov(req, r);
-		break;
+		return reply_iov(req, r);
 	case REPLY_COUNT:
-		fuse_reply_xattr(req, r->count);
-		break;
+		return fuse_reply_xattr(req, r->count);
 	case REPLY_STATFS:
-		fuse_reply_statfs(req, &r->statfs);
-		break;
+		return fuse_reply_statfs(req, &r->statfs);
 	case REPLY_OFFSET:
-		fuse_reply_lseek(req, (off_t)r->offset);
-		break;
+		return fuse_reply_lseek(req, (off_t)r->offset);
 	case REPLY_IOCTL:
-		fuse_reply_ioctl(req, 0, r->data.p, r->data.len);
-		break;
+		return fuse_reply_ioctl(req, 0, r->data.p, r->data.len);
 	}
+	return fuse_reply_err(req, 0);
 }
 
-/* The one place where a request ends. */
-static void finish(fuse_req_t req, int error, const struct reply *r)
+/* The one place where a request ends. False: the kernel did not take the answer. */
+static bool finish(fuse_req_t req, int error, const struct reply *r)
 {
 	pid_t pid = fuse_req_ctx(req)->pid;
 	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
+	bool taken = answer(req, error, r) == 0;
 
-	answer(req, error, r);
 	cs_near_served(pid, bytes);
+	return taken;
 }
 
 static struct cs_ops *ops_of(fuse_req_t req)
@@ -170,7 +161,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	o->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	want(conn, FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
 			   FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS |
-			   FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_ACL);
+			   FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR);
+	if (!o->no_acls)
+		want(conn, FUSE_CAP_POSIX_ACL);
 	/* Always with attributes; and no truncation on open that we would not see. */
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
 				  FUSE_CAP_SPLICE_READ);
@@ -187,14 +180,36 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct cs_view *v = ops_of(req)->view;
 	struct reply r = { .kind = REPLY_ENTRY };
 
-	cs_view_begin(v, parent);
+	cs_view_begin(v);
 	int e = cs_view_lookup(v, parent, name, &r.entry);
+	bool found = e == 0;
 	if (e == ENOENT && r.entry.forever) {
 		r.entry.ino = 0; /* "there is none", to be kept */
 		e = 0;
 	}
-	finish(req, e, &r);
-	cs_view_end(v, parent);
+	if (!finish(req, e, &r) && found)
+		cs_view_forget(v, r.entry.ino, 1);
+	cs_view_end(v);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	cs_view_forget(ops_of(req)->view, ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct cs_view *v = ops_of(req)->view;
+
+	for (size_t i = 0; i < count;) {
+		uint64_t ino = forgets[i].ino, n = forgets[i].nlookup;
+		/* neighbours are mostly of one point */
+		while (++i < count && cs_inode_same_point(forgets[i].ino, ino))
+			n += forgets[i].nlookup;
+		cs_view_forget(v, ino, n);
+	}
+	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -203,9 +218,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct reply r = { .kind = REPLY_ATTR };
 
 	(void)fi;
-	cs_view_begin(v, ino);
+	cs_view_begin(v);
 	finish(req, cs_view_getattr(v, ino, &r.attr), &r);
-	cs_view_end(v, ino);
+	cs_view_end(v);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -242,6 +257,8 @@ struct dirbuf {
 	size_t len, cap;
 	uint64_t listed; /* children up to the end of this reply */
 	uint64_t last;   /* inode of the last one that is not a hard link; 0: none */
+	uint64_t given;  /* how many the kernel will refer to */
+	uint64_t one;    /* of them */
 	bool full;
 };
 
@@ -257,6 +274,10 @@ static bool add_dirent(void *arg, const struct cs_view_dirent *d)
 		return false;
 	}
 	b->len += n;
+	if (d->entry.ino && !cs_inode_is_virtual(d->entry.ino)) {
+		b->given++;
+		b->one = d->entry.ino;
+	}
 	if (d->next > 2) {
 		b->listed = d->next - 2;
 		if (d->entry.ino && (d->entry.st.st_nlink == 1 || S_ISDIR(d->entry.st.st_mode)))
@@ -274,15 +295,18 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	int e = ENOMEM;
 
 	(void)fi;
-	cs_view_begin(o->view, ino);
+	cs_view_begin(o->view);
 	if (b.p)
 		e = cs_view_readdir(o->view, ino, (uint64_t)off, add_dirent, &b);
 	if (b.len > 0)
 		e = 0; /* what was read before the damage; the next request meets it first */
+	if (e == 0 && b.given > 0)
+		e = cs_view_refer(o->view, b.one, b.given);
 	r.data.p = b.p;
 	r.data.len = b.len;
-	finish(req, e, &r);
-	cs_view_end(o->view, ino);
+	if (!finish(req, e, &r) && e == 0)
+		cs_view_forget(o->view, b.one, b.given);
+	cs_view_end(o->view);
 	if (e == 0 && b.last)
 		cs_push_was_listed(o->push, ino, b.listed, b.last, !b.full);
 	free(b.p);
@@ -536,10 +560,12 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	refuse(req);
 }
 
-/* No flush, release, forget or access: libfuse's own answers to them are what we want. */
+/* No flush, release or access: libfuse's own answers to them are what we want. */
 static const struct fuse_lowlevel_ops table = {
 	.init = op_init,
 	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.readlink = op_readlink,
 	.statfs = op_statfs,

@@ -10,6 +10,7 @@
 struct cs_ops {
 	struct cs_view *view;
 	struct cs_push *push; /* NULL: nothing is pushed */
+	bool no_acls;         /* modes alone say who may what */
 	/* set by INIT, before any other request */
 	bool no_open, no_opendir; /* the kernel can do without open and opendir */
 };

@@ -390,7 +390,9 @@ static void *pushing(void *arg)
 		struct dir d = *slot;
 		pthread_mutex_unlock(&p->lock);
 
-		bool push = react(p, &d, e.ino);
+		/* the reader may have left the point, which may then be gone at any moment */
+		bool here = cs_view_join(p->view, e.dir);
+		bool push = here && react(p, &d, e.ino);
 
 		pthread_mutex_lock(&p->lock);
 		if (slot->ino == e.dir) {
@@ -405,6 +407,8 @@ static void *pushing(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		if (push)
 			push_plan(p, slot, d.ino);
+		if (here)
+			cs_view_forget(p->view, e.dir, 1);
 		pthread_mutex_lock(&p->lock);
 	}
 	pthread_mutex_unlock(&p->lock);

@@ -8,9 +8,8 @@
  * keeps the last few. A tree in use is never closed; there are no more of
  * those than requests being served.
  *
- * An open tree stays readable after its point was forgotten, a closed one
- * cannot be opened again. So what somebody still reads in a forgotten point
- * works for as long as the point is among the last `max` that were used.
+ * An open tree holds its point, which gc then leaves alone. So when the last
+ * reference into a point goes (holds.c), its tree is not kept for later.
  *
  * Opening happens outside the lock. Two requests may then open the same tree
  * at once; the later one closes its own and takes the first one's.
@@ -18,6 +17,7 @@
 #include "trees.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct item {
@@ -25,6 +25,7 @@ struct item {
 	struct cs_tree *tree;
 	uint64_t seq;
 	unsigned refs;
+	bool dropped; /* to be closed when refs is 0 */
 };
 
 struct cs_trees {
@@ -73,9 +74,21 @@ static struct item *take(struct cs_trees *ts, uint64_t seq)
 		it->next = ts->first;
 		ts->first = it;
 		it->refs++;
+		it->dropped = false; /* somebody is in the point again */
 		return it;
 	}
 	return NULL;
+}
+
+/* Move an item to the list of those to be closed. Called with the lock held. */
+static void unlink_item(struct cs_trees *ts, struct item **p, struct item **out)
+{
+	struct item *it = *p;
+
+	*p = it->next;
+	it->next = *out;
+	*out = it;
+	ts->count--;
 }
 
 /* Unlink the least recently used items that nobody uses. Called with the lock held. */
@@ -90,11 +103,7 @@ static struct item *evict(struct cs_trees *ts)
 				last = p;
 		if (!last)
 			break;
-		struct item *it = *last;
-		*last = it->next;
-		it->next = out;
-		out = it;
-		ts->count--;
+		unlink_item(ts, last, &out);
 	}
 	return out;
 }
@@ -150,16 +159,37 @@ int cs_trees_get(struct cs_trees *ts, uint64_t seq, struct cs_tree **out, struct
 
 void cs_trees_put(struct cs_trees *ts, struct cs_tree *tree)
 {
+	struct item *gone = NULL;
+
 	if (!tree)
 		return;
 	pthread_mutex_lock(&ts->lock);
-	for (struct item *it = ts->first; it; it = it->next) {
-		if (it->tree == tree) {
-			it->refs--;
+	for (struct item **p = &ts->first; *p; p = &(*p)->next) {
+		if ((*p)->tree == tree) {
+			if (--(*p)->refs == 0 && (*p)->dropped)
+				unlink_item(ts, p, &gone);
 			break;
 		}
 	}
-	struct item *gone = evict(ts);
+	if (!gone)
+		gone = evict(ts);
+	pthread_mutex_unlock(&ts->lock);
+	close_all(gone);
+}
+
+void cs_trees_drop(struct cs_trees *ts, uint64_t seq)
+{
+	struct item *gone = NULL;
+
+	pthread_mutex_lock(&ts->lock);
+	for (struct item **p = &ts->first; *p; p = &(*p)->next) {
+		if ((*p)->seq == seq) {
+			(*p)->dropped = true;
+			if ((*p)->refs == 0)
+				unlink_item(ts, p, &gone);
+			break;
+		}
+	}
 	pthread_mutex_unlock(&ts->lock);
 	close_all(gone);
 }

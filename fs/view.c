@@ -12,13 +12,7 @@
  * store is EIO and never ENOENT. A point that is gone answers ESTALE to what
  * is still known of it by number, and ENOENT to its name.
  *
- * Taking back has a race: a request read the store before a commit, and its
- * answer reaches the kernel after the name was taken back. So requests above
- * the points hold `shown` for reading from their first look at the store until
- * their reply is written, and a refresh passes through it for writing first.
- * What the kernel does with a reply after that is ordered by the directory's
- * own lock there: it holds it over a lookup or a listing, and dropping a name
- * waits for it.
+ * Taking back is view_sweep.c.
  */
 #include "view_impl.h"
 
@@ -91,6 +85,8 @@ int cs_view_at(struct cs_view *v, uint64_t ino, struct cs_at *out)
 	if (i.seq == 0 || (v->single && i.seq != v->single))
 		return ESTALE;
 	int r = cs_trees_get(v->trees, i.seq, &out->tree, &err);
+	if (r == 0 && v->series && cs_tree_point(out->tree)->series_id != v->series)
+		return ESTALE;
 	if (r == 0)
 		r = cs_tree_at(out->tree, i.pos, &out->node, &err);
 	return cs_view_result(v, ino, r, &err);
@@ -110,6 +106,20 @@ static struct timespec timespec(struct cs_time t)
 	return (struct timespec){ .tv_sec = (time_t)t.sec, .tv_nsec = (long)t.nsec };
 }
 
+/*
+ * What the operator of owner= is shown: he may read everything. The set-ID bits
+ * spoke of other owners, and go as they go when chown(2) gives a file away.
+ */
+static mode_t readable(mode_t mode)
+{
+	if (S_ISREG(mode))
+		mode &= ~(mode_t)(S_ISUID | (mode & S_IXGRP ? S_ISGID : 0));
+	mode |= S_IRUSR;
+	if (S_ISDIR(mode) || mode & (S_IXUSR | S_IXGRP | S_IXOTH))
+		mode |= S_IXUSR;
+	return mode;
+}
+
 static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n, struct stat *st)
 {
 	const struct cs_entry *e = &n->entry;
@@ -117,7 +127,7 @@ static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n,
 
 	memset(st, 0, sizeof(*st));
 	st->st_ino = cs_inode_point(seq, n->pos);
-	st->st_mode = e->mode;
+	st->st_mode = v->opts.map_owner ? readable(e->mode) : e->mode;
 	st->st_uid = v->opts.map_owner ? v->opts.uid : e->uid;
 	st->st_gid = v->opts.map_owner ? v->opts.gid : e->gid;
 	st->st_nlink = dir ? 2 + (nlink_t)e->subdirs : e->nlink > 0 ? e->nlink : 1;
@@ -191,7 +201,7 @@ static int parent_of(struct cs_view *v, uint64_t ino, struct cs_tree *tree, uint
 	uint64_t pos;
 	int r;
 
-	if (i.seq > 0 && i.pos == 0 && v->single) {
+	if (ino == v->root) {
 		*out = ino;
 		return 0;
 	}
@@ -206,6 +216,49 @@ static int parent_of(struct cs_view *v, uint64_t ino, struct cs_tree *tree, uint
 	*out = cs_inode_point(i.seq, pos);
 	cs_parents_note(v->parents, ino, *out);
 	return 0;
+}
+
+/* ------------------------------------------------------------- references */
+
+static int hold_point(void *arg, uint64_t seq, struct cs_error *err)
+{
+	struct cs_view *v = arg;
+
+	return cs_point_hold(v->store, seq, err);
+}
+
+/* What is kept of the point for later holds it as well. */
+static void drop_point(void *arg, uint64_t seq)
+{
+	struct cs_view *v = arg;
+
+	cs_attrs_drop(v->attrs, seq);
+	cs_trees_drop(v->trees, seq);
+	cs_point_drop(v->store, seq);
+}
+
+int cs_view_refer(struct cs_view *v, uint64_t ino, uint64_t n)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+	struct cs_error err;
+	int r = seq > 0 ? cs_holds_take(v->holds, seq, n, &err) : 0;
+
+	return r < 0 ? cs_view_failed(v, 0, r, &err) : 0;
+}
+
+void cs_view_forget(struct cs_view *v, uint64_t ino, uint64_t n)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+
+	if (seq > 0)
+		cs_holds_give(v->holds, seq, n);
+}
+
+bool cs_view_join(struct cs_view *v, uint64_t ino)
+{
+	uint64_t seq = cs_inode_decode(ino).seq;
+
+	return seq == 0 || cs_holds_join(v->holds, seq);
 }
 
 /* ----------------------------------------------------------------- lookup */
@@ -243,8 +296,14 @@ static int lookup_virtual(struct cs_view *v, uint64_t parent, const char *name,
 
 	if (r < 0)
 		return cs_view_failed(v, parent, r, &err);
-	int e = cs_view_getattr(v, out->ino, &out->st);
-	if (e == ESTALE) /* forgotten between the two */
+	int e = cs_view_refer(v, out->ino, 1);
+	if (e)
+		return e; /* it may have been forgotten since */
+	cs_holds_set_left(v->holds, cs_inode_decode(out->ino).seq, false);
+	e = cs_view_getattr(v, out->ino, &out->st);
+	if (e)
+		cs_view_forget(v, out->ino, 1);
+	if (e == ESTALE)
 		return ENOENT;
 	out->forever = e == 0 && cs_handed_add(v->handed, parent, name, out->ino);
 	return e;
@@ -265,6 +324,8 @@ static int lookup_point(struct cs_view *v, uint64_t parent, const char *name,
 		r = child_entry(v, dir.tree, dir.seq, &child, out, &err);
 	if (r == CS_E_NOTFOUND)
 		out->forever = true;
+	if (cs_holds_is_left(v->holds, dir.seq))
+		cs_handed_add(v->loose, parent, name, out->ino);
 	if (r < 0)
 		e = cs_view_failed(v, parent, r, &err);
 	else if (S_ISDIR(out->st.st_mode))
@@ -277,15 +338,23 @@ out:
 
 int cs_view_lookup(struct cs_view *v, uint64_t parent, const char *name, struct cs_view_entry *out)
 {
+	bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+
 	memset(out, 0, sizeof(*out));
 	parent = cs_view_from_fuse(v, parent);
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return lookup_dots(v, parent, name[1] == '.', out);
 	if (strlen(name) > CS_VIEW_NAME_MAX)
 		return ENAMETOOLONG;
-	if (cs_view_is_virtual(v, parent))
+	if (!dots && cs_view_is_virtual(v, parent))
 		return lookup_virtual(v, parent, name, out);
-	return lookup_point(v, parent, name, out);
+	/* first the reference: "." of a file handle may be the first that is known of the point */
+	int e = cs_view_refer(v, parent, 1);
+	if (e)
+		return e;
+	e = dots ? lookup_dots(v, parent, name[1] == '.', out) :
+		   lookup_point(v, parent, name, out);
+	if (e || !cs_inode_same_point(out->ino, parent))
+		cs_view_forget(v, parent, 1);
+	return e;
 }
 
 /* ---------------------------------------------------------------- readdir */
@@ -329,6 +398,7 @@ static int list_children(const struct listing *l, const struct cs_at *a, uint64_
 	struct cs_dir *d = NULL;
 	const struct cs_node *n;
 	int r = cs_dir_open(a->tree, &a->node, first, &d, err);
+	bool left = cs_holds_is_left(l->v->holds, a->seq);
 
 	while (r >= 0 && (r = cs_dir_next(d, &n, err)) > 0) {
 		struct cs_view_dirent e = { .name = name, .next = OFFSET_FIRST + ++first };
@@ -346,6 +416,8 @@ static int list_children(const struct listing *l, const struct cs_at *a, uint64_
 		}
 		if (S_ISDIR(n->entry.mode))
 			cs_parents_note(l->v->parents, e.entry.ino, l->dir);
+		if (left)
+			cs_handed_add(l->v->loose, l->dir, name, e.entry.ino);
 		if (!l->fn(l->arg, &e))
 			break;
 	}
@@ -392,65 +464,6 @@ int cs_view_readdir(struct cs_view *v, uint64_t ino, uint64_t offset, cs_view_di
 	return e;
 }
 
-/* ---------------------------------------------------------------- changes */
-
-void cs_view_begin(struct cs_view *v, uint64_t ino)
-{
-	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
-		pthread_rwlock_rdlock(&v->shown);
-}
-
-void cs_view_end(struct cs_view *v, uint64_t ino)
-{
-	if (cs_view_is_virtual(v, cs_view_from_fuse(v, ino)))
-		pthread_rwlock_unlock(&v->shown);
-}
-
-struct refresh {
-	struct cs_view *v;
-	const struct cs_view_drop *drop;
-};
-
-static bool is_dir_kind(uint64_t ino)
-{
-	struct cs_inode i = cs_inode_decode(ino);
-
-	return i.seq == 0 && i.kind <= CS_KIND_LEVEL && i.kind != CS_KIND_LATEST;
-}
-
-static bool still_right(void *arg, const struct cs_handed_name *n)
-{
-	const struct refresh *r = arg;
-	uint64_t now;
-
-	/* The directory's listing and times change with any point in it. */
-	if (is_dir_kind(n->ino))
-		r->drop->dir(r->drop->arg, n->ino);
-	return cs_virtual_lookup(r->v->virt, n->parent, n->name, &now, NULL) == 0 && now == n->ino;
-}
-
-static void gone(void *arg, const struct cs_handed_name *n)
-{
-	const struct refresh *r = arg;
-
-	r->drop->name(r->drop->arg, n->parent, n->name);
-}
-
-void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop)
-{
-	struct refresh r = { v, drop };
-	const struct cs_handed_check check = { still_right, gone, &r };
-
-	if (v->single)
-		return;
-	/* Let the requests that may have seen the old state finish, replies and all. */
-	pthread_rwlock_wrlock(&v->shown);
-	pthread_rwlock_unlock(&v->shown);
-	drop->dir(drop->arg, CS_INODE_ROOT);
-	while (!cs_handed_each(v->handed, &check))
-		usleep(10000); /* out of memory: it must be done, so try until it can */
-}
-
 /* ----------------------------------------------------------- open and close */
 
 static void shown_init(pthread_rwlock_t *lock)
@@ -463,30 +476,78 @@ static void shown_init(pthread_rwlock_t *lock)
 	pthread_rwlockattr_destroy(&attr);
 }
 
-/* Resolve opts.point. The tree is opened now, so that a later forget does not take it away. */
-static int open_single(struct cs_view *v, struct cs_error *err)
+/* One point is the whole mount, and stays it when it is forgotten. */
+static int open_single(struct cs_view *v, const struct cs_point *p, struct cs_error *err)
 {
-	struct cs_point p;
 	struct cs_tree *tree = NULL;
 	struct cs_node root = { .held = NULL };
 
-	int r = cs_point_find(v->store, v->opts.point, &p, err);
-	if (r < 0)
-		return r;
-	if (p.seq > CS_INODE_SEQ_MAX)
-		return cs_fail(err, CS_E_LIMIT, "%s: too many points for inode numbers",
-			       v->opts.point);
-	r = cs_trees_get(v->trees, p.seq, &tree, err);
+	if (p->seq > CS_INODE_SEQ_MAX)
+		return cs_fail(err, CS_E_LIMIT, "%s/%s: too many points for inode numbers",
+			       p->series, p->name);
+	int r = cs_holds_take(v->holds, p->seq, 1, err); /* for as long as the mount stands */
+	if (r == 0)
+		r = cs_trees_get(v->trees, p->seq, &tree, err);
 	if (r == 0)
 		r = cs_tree_root(tree, &root, err);
 	if (r == 0) {
-		v->single = p.seq;
+		v->single = p->seq;
+		v->root = cs_inode_point(p->seq, 0);
 		v->without_xattrs =
 			root.entry.below.xattrs == 0 && !cs_entry_has_xattrs(&root.entry);
 	}
 	cs_node_release(&root);
 	cs_trees_put(v->trees, tree);
 	return r;
+}
+
+/* Is there anything from that time? Nobody shall take an empty directory for an empty backup. */
+static int check_time(struct cs_view *v, struct cs_error *err)
+{
+	char name[CS_POINT_NAME_MAX + 1];
+	struct stat st;
+	int r = cs_virtual_attr(v->virt, CS_INODE_ROOT, &st, err);
+
+	if (r < 0 || st.st_nlink > 2)
+		return r;
+	cs_time_name(v->opts.at, name);
+	return cs_fail(err, CS_E_NOTFOUND, "no point is as old as %s", name);
+}
+
+/* What the options choose becomes the root. */
+static int open_root(struct cs_view *v, struct cs_error *err)
+{
+	const struct cs_view_opts *o = &v->opts;
+	struct cs_point p;
+	struct cs_series s;
+	int r = 0;
+
+	v->root = CS_INODE_ROOT;
+	if (o->point) {
+		r = cs_point_find(v->store, o->point, &p, err);
+		return r < 0 ? r : open_single(v, &p, err);
+	}
+	if (o->series && o->has_at) {
+		r = cs_point_at(v->store, o->series, o->at, &p, err);
+		return r < 0 ? r : open_single(v, &p, err);
+	}
+	if (o->series) {
+		r = cs_series_get(v->store, o->series, 0, &s, err);
+		if (r < 0)
+			return r;
+		v->series = s.id;
+		v->root = cs_inode_virtual(CS_KIND_SERIES, s.id);
+	}
+	const struct cs_virtual_opts virt = {
+		.uid = o->map_owner ? o->uid : geteuid(),
+		.gid = o->map_owner ? o->gid : getegid(),
+		.series = v->series,
+		.at = o->has_at ? &o->at : NULL,
+	};
+	v->virt = cs_virtual_new(v->store, &virt);
+	if (!v->virt)
+		return cs_fail(err, CS_E_NOMEM, "opening the view");
+	return o->has_at ? check_time(v, err) : 0;
 }
 
 int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct cs_view **out,
@@ -500,18 +561,20 @@ int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct
 	v->store = store;
 	v->opts = *opts;
 	shown_init(&v->shown);
-	v->virt = cs_virtual_new(store, opts->map_owner ? opts->uid : geteuid(),
-				 opts->map_owner ? opts->gid : getegid());
 	v->trees = cs_trees_new(store, TREES_OPEN);
 	v->handed = cs_handed_new();
+	v->loose = cs_handed_new();
 	v->parents = cs_parents_new();
-	if (!v->virt || !v->trees || !v->handed || !v->parents ||
+	v->attrs = v->trees ? cs_attrs_new(v->trees) : NULL;
+	v->holds = cs_holds_new(&(struct cs_holds_calls){ hold_point, drop_point, v });
+	v->sweep = cs_sweep_new();
+	if (!v->sweep || !v->holds || !v->trees || !v->handed || !v->loose || !v->parents || !v->attrs ||
 	    asprintf(&v->data_path, "%s/data.mdb", cs_store_path(store)) < 0) {
 		v->data_path = NULL;
 		cs_fail(err, CS_E_NOMEM, "opening the view");
 		goto out;
 	}
-	r = opts->point ? open_single(v, err) : 0;
+	r = open_root(v, err);
 	if (r == 0)
 		*out = v;
 out:
@@ -524,8 +587,12 @@ void cs_view_close(struct cs_view *v)
 {
 	if (!v)
 		return;
+	cs_sweep_free(v->sweep);
+	cs_holds_free(v->holds);
+	cs_attrs_free(v->attrs);
 	cs_parents_free(v->parents);
 	cs_handed_free(v->handed);
+	cs_handed_free(v->loose);
 	cs_trees_free(v->trees);
 	cs_virtual_free(v->virt);
 	free(v->data_path);

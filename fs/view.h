@@ -17,7 +17,14 @@ struct cs_view;
 
 struct cs_view_opts {
 	const char *point; /* SERIES/NAME: the mount's root is that point's; NULL: all points */
-	bool map_owner;    /* everything belongs to uid and gid */
+	const char *series; /* the mount's root is that series'; NULL: all series */
+	/*
+	 * Trees as of a time: a series' newest point begun then or before. With
+	 * series it is chosen once, and the mount's root is that tree.
+	 */
+	bool has_at;
+	struct cs_time at;
+	bool map_owner;    /* everything belongs to uid and gid, and uid may read it */
 	uid_t uid;
 	gid_t gid;
 	/* One line about a damaged file, without newline. NULL: silence. */
@@ -33,12 +40,11 @@ void cs_view_close(struct cs_view *v);
 bool cs_view_without_xattrs(const struct cs_view *v);
 
 /*
- * A request about something above the points stands between begin and end,
- * its reply included; cs_view_refresh waits for those under way. Both do
- * nothing for other inodes.
+ * A request that gives away entries or attributes stands between begin and end,
+ * its reply included; cs_view_refresh waits for those under way.
  */
-void cs_view_begin(struct cs_view *v, uint64_t ino);
-void cs_view_end(struct cs_view *v, uint64_t ino);
+void cs_view_begin(struct cs_view *v);
+void cs_view_end(struct cs_view *v);
 
 struct cs_view_entry {
 	uint64_t ino;  /* 0 in listings: only the number (st.st_ino) and the type are known */
@@ -46,8 +52,23 @@ struct cs_view_entry {
 	struct stat st;
 };
 
+/*
+ * Who was given an entry refers to it until it is given back: everything in a
+ * point stays readable as long as anybody refers to anything in it. A lookup
+ * takes the reference itself; n entries of a listing, all of one point, are
+ * taken by cs_view_refer before they are given. Above the points, and for the
+ * root, nothing is counted.
+ */
+int cs_view_refer(struct cs_view *v, uint64_t ino, uint64_t n) CS_MUST_CHECK;
+void cs_view_forget(struct cs_view *v, uint64_t ino, uint64_t n);
+/* One reference more to something that may have been given back. False: it was. */
+bool cs_view_join(struct cs_view *v, uint64_t ino) CS_MUST_CHECK;
+
 int cs_view_getattr(struct cs_view *v, uint64_t ino, struct stat *out) CS_MUST_CHECK;
-/* Knows "." and "..". ENOENT: out->forever says whether that can change. */
+/*
+ * Knows "." and "..". 0: out->ino has been referred to once more. ENOENT:
+ * out->forever says whether that can change.
+ */
 int cs_view_lookup(struct cs_view *v, uint64_t parent, const char *name,
 		   struct cs_view_entry *out) CS_MUST_CHECK;
 
@@ -94,14 +115,17 @@ int cs_view_statfs(struct cs_view *v, struct statvfs *out) CS_MUST_CHECK;
 
 /*
  * Go through what was given away above the points after the store changed, and
- * say what no longer holds. Not from a thread that serves requests, and from
- * one thread at a time.
+ * say what no longer holds. With less hurry, now and then, sweep what the kernel
+ * keeps of points that went. Not from a thread that serves requests, and both
+ * from the same one.
  */
 struct cs_view_drop {
-	void (*name)(void *arg, uint64_t parent, const char *name);
+	/* False: it was not known. */
+	bool (*name)(void *arg, uint64_t parent, const char *name);
 	void (*dir)(void *arg, uint64_t ino); /* its attributes and its listing */
 	void *arg;
 };
 void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop);
+void cs_view_sweep(struct cs_view *v, const struct cs_view_drop *drop);
 
 #endif

@@ -98,65 +98,101 @@ int cs_view_seek(struct cs_view *v, uint64_t ino, uint64_t off, bool want_data, 
 
 /* ----------------------------------------------------- extended attributes */
 
-/* The attributes of an entry; none at all above the points. Released by the caller either way. */
-static int load_xattrs(struct cs_view *v, uint64_t ino, struct cs_at *a, struct cs_xattrs *out)
+/* The list of an entry, from where it lies: held is ours, or the cache's. */
+struct attrs {
+	struct cs_xattr_list *list; /* NULL: there are none */
+	bool kept;
+	struct cs_at at;
+};
+
+static void release_attrs(struct cs_view *v, struct attrs *a)
+{
+	if (a->kept)
+		cs_attrs_put(v->attrs, a->list);
+	else
+		cs_xattr_list_close(a->list);
+	cs_view_at_release(v, &a->at);
+}
+
+/* Nothing above the points has any. Released by the caller either way. */
+static int get_attrs(struct cs_view *v, uint64_t ino, struct attrs *a)
 {
 	struct cs_error err;
 
 	if (cs_view_is_virtual(v, ino))
 		return 0;
-	int e = cs_view_at(v, ino, a);
-	if (e || !cs_entry_has_xattrs(&a->node.entry))
+	a->list = cs_attrs_get(v->attrs, ino);
+	a->kept = a->list != NULL;
+	if (a->kept)
+		return 0;
+	int e = cs_view_at(v, ino, &a->at);
+	if (e || !cs_entry_has_xattrs(&a->at.node.entry))
 		return e;
-	int r = cs_xattrs_load(a->tree, &a->node, out, &err);
-	return r < 0 ? cs_view_failed(v, ino, r, &err) : 0;
+	int r = cs_xattr_list_open(a->at.tree, &a->at.node, &a->list, &err);
+	if (r < 0)
+		return cs_view_failed(v, ino, r, &err);
+	a->kept = cs_attrs_add(v->attrs, ino, a->list, a->at.tree);
+	if (a->kept)
+		a->at.tree = NULL; /* it went along */
+	return 0;
+}
+
+/* An access list names who may what; with owner= that is not so, and it is not shown. */
+static bool is_hidden(const struct cs_view *v, const char *name, size_t len)
+{
+	static const char prefix[] = "system.posix_acl_";
+
+	return v->opts.map_owner && len >= sizeof(prefix) - 1 &&
+	       memcmp(name, prefix, sizeof(prefix) - 1) == 0;
 }
 
 int cs_view_getxattr(struct cs_view *v, uint64_t ino, const char *name, char *buf, size_t size,
 		     size_t *out_len)
 {
-	struct cs_at a = { .tree = NULL };
-	struct cs_xattrs x = { .list = NULL };
+	struct attrs a = { .list = NULL };
+	struct cs_error err;
 
+	if (is_hidden(v, name, strlen(name)))
+		return ENODATA;
 	ino = cs_view_from_fuse(v, ino);
-	int e = load_xattrs(v, ino, &a, &x);
-	if (e)
-		goto out;
-	e = ENODATA;
-	for (size_t i = 0; i < x.count && e == ENODATA; i++) {
-		if (strcmp(x.list[i].name, name) != 0)
-			continue;
-		e = size > 0 && x.list[i].value_len > size ? ERANGE : 0;
-		*out_len = x.list[i].value_len;
-		if (e == 0 && size > 0 && *out_len > 0)
-			memcpy(buf, x.list[i].value, *out_len);
+	int e = get_attrs(v, ino, &a);
+	if (e == 0 && !a.list)
+		e = ENODATA;
+	if (e == 0) {
+		int r = cs_xattr_list_get(a.list, name, buf, size, out_len, &err);
+		if (r == CS_E_NOTFOUND)
+			e = ENODATA;
+		else if (r < 0)
+			e = cs_view_failed(v, ino, r, &err);
+		else if (size > 0 && *out_len > size)
+			e = ERANGE;
 	}
-out:
-	cs_xattrs_release(&x);
-	cs_view_at_release(v, &a);
+	release_attrs(v, &a);
 	return e;
 }
 
 int cs_view_listxattr(struct cs_view *v, uint64_t ino, char *buf, size_t size, size_t *out_len)
 {
-	struct cs_at a = { .tree = NULL };
-	struct cs_xattrs x = { .list = NULL };
-	size_t need = 0;
+	struct attrs a = { .list = NULL };
+	size_t need = 0, len;
+	const char *name;
 
 	ino = cs_view_from_fuse(v, ino);
-	int e = load_xattrs(v, ino, &a, &x);
-	for (size_t i = 0; e == 0 && i < x.count; i++) {
-		size_t len = strlen(x.list[i].name) + 1;
-		if (size > 0 && len > size - need)
+	int e = get_attrs(v, ino, &a);
+	for (size_t i = 0; e == 0 && a.list && (name = cs_xattr_list_name(a.list, i, &len)); i++) {
+		if (is_hidden(v, name, len))
+			continue;
+		if (size > 0 && len + 1 > size - need) {
 			e = ERANGE;
-		else if (size > 0)
-			memcpy(buf + need, x.list[i].name, len);
-		need += len;
+		} else if (size > 0) {
+			memcpy(buf + need, name, len);
+			buf[need + len] = '\0';
+		}
+		need += len + 1;
 	}
 	if (e == 0)
 		*out_len = need;
-	cs_xattrs_release(&x);
-	cs_view_at_release(v, &a);
+	release_attrs(v, &a);
 	return e;
 }
 

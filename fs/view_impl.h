@@ -6,7 +6,9 @@
 #ifndef CS_VIEW_IMPL_H
 #define CS_VIEW_IMPL_H
 
+#include "attrs.h"
 #include "handed.h"
+#include "holds.h"
 #include "inode.h"
 #include "locate.h"
 #include "trees.h"
@@ -24,13 +26,23 @@ struct cs_view {
 	struct cs_view_opts opts;
 	struct cs_virtual *virt;
 	struct cs_trees *trees;
-	struct cs_handed *handed;
+	struct cs_handed *handed; /* names above the points */
+	struct cs_handed *loose;  /* names in points that were left: see view_sweep.c */
 	struct cs_parents *parents;
+	struct cs_attrs *attrs;
+	struct cs_holds *holds;
+	uint64_t root;	 /* what FUSE's number for the root stands for */
 	uint64_t single; /* seq of the only point shown, or 0 */
+	uint32_t series; /* the only series shown, or 0 */
 	bool without_xattrs;
 	char *data_path;
 	pthread_rwlock_t shown;
+	struct cs_sweep *sweep;
 };
+
+/* What sweeping needs to remember: see view_sweep.c. NULL: out of memory. */
+struct cs_sweep *cs_sweep_new(void);
+void cs_sweep_free(struct cs_sweep *s);
 
 /* An entry of a point, with its tree. */
 struct cs_at {
@@ -39,15 +51,15 @@ struct cs_at {
 	uint64_t seq;
 };
 
-/* FUSE's number for the root, and ours, when one point is the whole mount. */
+/* FUSE's number for the root, and ours: they differ when the root is a series' or a point's. */
 static inline uint64_t cs_view_from_fuse(const struct cs_view *v, uint64_t ino)
 {
-	return v->single && ino == CS_INODE_ROOT ? cs_inode_point(v->single, 0) : ino;
+	return ino == CS_INODE_ROOT ? v->root : ino;
 }
 
 static inline uint64_t cs_view_to_fuse(const struct cs_view *v, uint64_t ino)
 {
-	return v->single && ino == cs_inode_point(v->single, 0) ? CS_INODE_ROOT : ino;
+	return ino == v->root ? CS_INODE_ROOT : ino;
 }
 
 /* A number above the points. Where one point is the whole mount, there is no above. */

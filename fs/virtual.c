@@ -8,10 +8,15 @@
  *	/by-tag/TAG/SERIES@NAME             -> ../../SERIES/NAME
  *	/by-consistency/LEVEL/SERIES@NAME   -> ../../SERIES/NAME
  *
+ * With one series alone there is nothing but its directory, which view.c makes
+ * the root. As of a time there is nothing but the root, where SERIES is the tree
+ * of a point itself.
+ *
  * Nothing is remembered: each question is answered from the store's current
- * state, so a new point is there and a forgotten one gone with the commit. The
- * one thing kept is the last listing, for as long as the store's generation
- * stands still, since a directory is read in many pieces.
+ * state, so a new point is there and a forgotten one gone with the commit. What
+ * is kept is the last listing, for as long as the store's generation stands
+ * still, since a directory is read in many pieces; and that of by-tag beside it,
+ * since only there a tag's number becomes a tag again.
  *
  * A further view is a kind in inode.h, a row in list_root(), a function that
  * lists it (listing.c) and a case in lookup(): all its symlinks name points.
@@ -28,21 +33,19 @@
 
 struct cs_virtual {
 	struct cs_store *store;
-	uid_t uid;
-	gid_t gid;
+	struct cs_virtual_opts opts;
 	pthread_mutex_t lock;
-	struct cs_listing *last; /* guarded by lock */
+	struct cs_listing *last, *tags; /* guarded by lock */
 };
 
-struct cs_virtual *cs_virtual_new(struct cs_store *store, uid_t uid, gid_t gid)
+struct cs_virtual *cs_virtual_new(struct cs_store *store, const struct cs_virtual_opts *opts)
 {
 	struct cs_virtual *v = calloc(1, sizeof(*v));
 
 	if (!v)
 		return NULL;
 	v->store = store;
-	v->uid = uid;
-	v->gid = gid;
+	v->opts = *opts;
 	pthread_mutex_init(&v->lock, NULL);
 	return v;
 }
@@ -52,6 +55,7 @@ void cs_virtual_free(struct cs_virtual *v)
 	if (!v)
 		return;
 	cs_listing_free(v->last);
+	cs_listing_free(v->tags);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
 }
@@ -69,28 +73,41 @@ static void listing_put(struct cs_virtual *v, struct cs_listing *l)
 		cs_listing_free(l);
 }
 
-static int listing_get(struct cs_virtual *v, uint64_t dir, struct cs_listing **out,
-		       struct cs_error *err)
+/* A kept listing, with a reference. */
+static struct cs_listing *kept(struct cs_virtual *v, uint64_t dir, uint64_t generation)
 {
+	struct cs_listing *found = NULL;
+
+	pthread_mutex_lock(&v->lock);
+	if (v->last && v->last->dir == dir && v->last->generation == generation)
+		found = v->last;
+	else if (v->tags && v->tags->dir == dir && v->tags->generation == generation)
+		found = v->tags;
+	if (found)
+		found->refs++;
+	pthread_mutex_unlock(&v->lock);
+	return found;
+}
+
+static int listing_of(struct cs_virtual *v, uint64_t dir, const char *tag, struct cs_listing **out,
+		      struct cs_error *err)
+{
+	const struct cs_listing_what what = { dir, tag, v->opts.at };
 	uint64_t generation;
-	struct cs_listing *l = NULL, *old = NULL;
 	int r = cs_store_generation(v->store, &generation, err);
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&v->lock);
-	if (v->last && v->last->dir == dir && v->last->generation == generation) {
-		l = v->last;
-		l->refs++;
-	}
-	pthread_mutex_unlock(&v->lock);
+	struct cs_listing *l = kept(v, dir, generation);
 	if (!l) {
-		r = cs_listing_build(v->store, dir, &l, err);
+		r = cs_listing_build(v->store, &what, &l, err);
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&v->lock);
-		old = v->last;
-		v->last = l;
+		struct cs_listing **slot = cs_inode_decode(dir).kind == CS_KIND_BY_TAG ? &v->tags :
+											&v->last;
+		struct cs_listing *old = *slot;
+		*slot = l;
 		l->refs++;
 		pthread_mutex_unlock(&v->lock);
 		listing_put(v, old);
@@ -99,12 +116,58 @@ static int listing_get(struct cs_virtual *v, uint64_t dir, struct cs_listing **o
 	return 0;
 }
 
+static int absent(struct cs_error *err, const char *name)
+{
+	return cs_fail(err, CS_E_NOTFOUND, "%s", name);
+}
+
+/* The tag behind the number of its directory. */
+static int tag_of(struct cs_virtual *v, uint64_t number, char out[CS_LISTING_NAME_MAX + 1],
+		  struct cs_error *err)
+{
+	struct cs_listing *l;
+	int r = listing_of(v, cs_inode_virtual(CS_KIND_BY_TAG, 0), NULL, &l, err);
+
+	if (r < 0)
+		return r;
+	const char *name = cs_listing_tag(l, number);
+	if (!name || !cs_listing_tag_of(name, out))
+		r = absent(err, "tag");
+	listing_put(v, l);
+	return r;
+}
+
+static int listing_get(struct cs_virtual *v, uint64_t dir, struct cs_listing **out,
+		       struct cs_error *err)
+{
+	struct cs_inode i = cs_inode_decode(dir);
+	char tag[CS_LISTING_NAME_MAX + 1];
+
+	if (i.kind != CS_KIND_TAG)
+		return listing_of(v, dir, NULL, out, err);
+	int r = tag_of(v, i.id, tag, err);
+	return r < 0 ? r : listing_of(v, dir, tag, out, err);
+}
+
+/* Is it part of this mount? */
+static bool is_shown(const struct cs_virtual *v, struct cs_inode i)
+{
+	if (v->opts.at)
+		return i.kind == CS_KIND_ROOT && i.id == CS_INODE_ROOT;
+	if (v->opts.series)
+		return (i.kind == CS_KIND_SERIES && i.id == v->opts.series) ||
+		       i.kind == CS_KIND_LATEST;
+	return true;
+}
+
 int cs_virtual_list(struct cs_virtual *v, uint64_t dir, uint64_t after, cs_virtual_fn *fn,
 		    void *arg, struct cs_error *err)
 {
 	struct cs_listing *l;
-	int r = listing_get(v, dir, &l, err);
 
+	if (!is_shown(v, cs_inode_decode(dir)))
+		return absent(err, "directory");
+	int r = listing_get(v, dir, &l, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < l->count; i++) {
@@ -118,11 +181,6 @@ int cs_virtual_list(struct cs_virtual *v, uint64_t dir, uint64_t after, cs_virtu
 }
 
 /* ----------------------------------------------------------------- lookup */
-
-static int absent(struct cs_error *err, const char *name)
-{
-	return cs_fail(err, CS_E_NOTFOUND, "%s", name);
-}
 
 /* A name in a directory whose names are found by listing it. */
 static int lookup_listed(struct cs_virtual *v, uint64_t dir, const char *name, uint64_t *out,
@@ -142,10 +200,37 @@ static int lookup_listed(struct cs_virtual *v, uint64_t dir, const char *name, u
 	return r;
 }
 
+/* Beyond the last number, a point cannot be shown (inode.c). */
+static int numbered(const struct cs_point *p, struct cs_error *err)
+{
+	if (p->seq <= CS_INODE_SEQ_MAX)
+		return 0;
+	return cs_fail(err, CS_E_LIMIT, "%s/%s: too many points for inode numbers", p->series,
+		       p->name);
+}
+
+/* The tree of a series as of the mount's time. */
+static int lookup_as_of(struct cs_virtual *v, const char *name, uint64_t *out,
+			struct cs_error *err)
+{
+	struct cs_point p;
+
+	if (strlen(name) > CS_SERIES_MAX)
+		return absent(err, name);
+	int r = cs_point_at(v->store, name, *v->opts.at, &p, err);
+	if (r == 0)
+		r = numbered(&p, err);
+	if (r == 0)
+		*out = cs_inode_point(p.seq, 0);
+	return r;
+}
+
 static int lookup_root(struct cs_virtual *v, const char *name, uint64_t *out, struct cs_error *err)
 {
 	struct cs_series s;
 
+	if (v->opts.at)
+		return lookup_as_of(v, name, out, err);
 	if (strcmp(name, "by-id") == 0) {
 		*out = cs_inode_virtual(CS_KIND_BY_ID, 0);
 	} else if (strcmp(name, "by-tag") == 0) {
@@ -163,15 +248,6 @@ static int lookup_root(struct cs_virtual *v, const char *name, uint64_t *out, st
 		*out = cs_inode_virtual(CS_KIND_SERIES, s.id);
 	}
 	return 0;
-}
-
-/* Beyond the last number, a point cannot be shown (inode.c). */
-static int numbered(const struct cs_point *p, struct cs_error *err)
-{
-	if (p->seq <= CS_INODE_SEQ_MAX)
-		return 0;
-	return cs_fail(err, CS_E_LIMIT, "%s/%s: too many points for inode numbers", p->series,
-		       p->name);
 }
 
 /* A point by its exact name; "latest" is not one. */
@@ -253,27 +329,12 @@ static int lookup_level(struct cs_virtual *v, uint32_t level, const char *name, 
 	return 0;
 }
 
-/* The tag behind a tag's directory or link. */
-static int tag_of(struct cs_virtual *v, uint32_t id, struct cs_point *p, const char **out,
-		  struct cs_error *err)
-{
-	unsigned i = id & ((1u << CS_INODE_TAG_BITS) - 1);
-	int r = cs_point_by_seq(v->store, id >> CS_INODE_TAG_BITS, p, err);
-
-	if (r < 0)
-		return r;
-	if (i >= p->ntags)
-		return absent(err, "tag");
-	*out = p->tags[i];
-	return 0;
-}
-
-static int lookup_tag(struct cs_virtual *v, uint32_t id, const char *name, uint64_t *out,
+static int lookup_tag(struct cs_virtual *v, uint64_t id, const char *name, uint64_t *out,
 		      struct cs_error *err)
 {
-	struct cs_point bearer, p;
-	const char *tag = "";
-	int r = tag_of(v, id, &bearer, &tag, err);
+	struct cs_point p;
+	char tag[CS_LISTING_NAME_MAX + 1];
+	int r = tag_of(v, id, tag, err);
 
 	if (r == 0)
 		r = linked_point(v, name, &p, err);
@@ -294,11 +355,13 @@ int cs_virtual_lookup(struct cs_virtual *v, uint64_t parent, const char *name, u
 {
 	struct cs_inode i = cs_inode_decode(parent);
 
+	if (!is_shown(v, i))
+		return absent(err, name);
 	switch (i.kind) {
 	case CS_KIND_ROOT:
 		return lookup_root(v, name, out, err);
 	case CS_KIND_SERIES:
-		return lookup_series(v, i.id, name, out, err);
+		return lookup_series(v, (uint32_t)i.id, name, out, err);
 	case CS_KIND_BY_ID:
 		return lookup_id(v, name, out, err);
 	case CS_KIND_BY_TAG:
@@ -307,7 +370,7 @@ int cs_virtual_lookup(struct cs_virtual *v, uint64_t parent, const char *name, u
 	case CS_KIND_TAG:
 		return lookup_tag(v, i.id, name, out, err);
 	case CS_KIND_LEVEL:
-		return lookup_level(v, i.id, name, out, err);
+		return lookup_level(v, (uint32_t)i.id, name, out, err);
 	default:
 		return cs_fail(err, CS_E_NOTDIR, "not a directory");
 	}
@@ -318,7 +381,9 @@ int cs_virtual_parent(struct cs_virtual *v, uint64_t ino, uint64_t *out, struct 
 	struct cs_inode i = cs_inode_decode(ino);
 	struct cs_point p;
 
-	if (i.seq > 0) {
+	if (i.seq > 0 && v->opts.at) {
+		*out = CS_INODE_ROOT;
+	} else if (i.seq > 0) {
 		int r = cs_point_by_seq(v->store, i.seq, &p, err);
 		if (r < 0)
 			return r;
@@ -398,6 +463,19 @@ static int link_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, s
 	return 0;
 }
 
+/* As of a time, a series may have nothing to show. */
+static int count_root(struct cs_virtual *v, struct stat *st, struct cs_error *err)
+{
+	struct cs_listing *l;
+	int r = listing_get(v, CS_INODE_ROOT, &l, err);
+
+	if (r < 0)
+		return r;
+	st->st_nlink = 2 + l->count;
+	listing_put(v, l);
+	return 0;
+}
+
 /* nlink counts the subdirectories where they are known; 1 says "do not rely on it". */
 static int dir_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, struct cs_error *err)
 {
@@ -407,7 +485,7 @@ static int dir_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, st
 
 	st->st_mode = S_IFDIR | 0755;
 	if (i.kind == CS_KIND_SERIES) {
-		r = cs_series_get(v->store, NULL, i.id, &s, err);
+		r = cs_series_get(v->store, NULL, (uint32_t)i.id, &s, err);
 		if (r < 0)
 			return r;
 		st->st_nlink = 2 + s.points;
@@ -418,6 +496,8 @@ static int dir_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, st
 	if (r < 0)
 		return r;
 	set_times(st, w.newest);
+	if (v->opts.at)
+		return count_root(v, st, err);
 	if (i.kind == CS_KIND_ROOT)
 		st->st_nlink = 2 + 3 + w.series;
 	else if (i.kind == CS_KIND_BY_LEVEL)
@@ -430,10 +510,11 @@ static int dir_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, st
 int cs_virtual_attr(struct cs_virtual *v, uint64_t ino, struct stat *out, struct cs_error *err)
 {
 	struct cs_inode i = cs_inode_decode(ino);
-	struct stat st = { .st_ino = ino, .st_uid = v->uid, .st_gid = v->gid, .st_blksize = 4096 };
+	struct stat st = { .st_ino = ino, .st_uid = v->opts.uid, .st_gid = v->opts.gid,
+			   .st_blksize = 4096 };
 	int r;
 
-	if (i.kind > CS_KIND_LEVEL_LINK || i.kind < 0)
+	if (i.kind > CS_KIND_LEVEL_LINK || i.kind < 0 || !is_shown(v, i))
 		return cs_fail(err, CS_E_NOTFOUND, "no such inode");
 	r = is_link(i.kind) ? link_attr(v, i, &st, err) : dir_attr(v, i, &st, err);
 	if (r == 0)
@@ -447,6 +528,8 @@ int cs_virtual_readlink(struct cs_virtual *v, uint64_t ino, char out[CS_VIRTUAL_
 	struct cs_inode i = cs_inode_decode(ino);
 	struct cs_point p;
 
+	if (!is_shown(v, i))
+		return cs_fail(err, CS_E_NOTFOUND, "no such inode");
 	if (!is_link(i.kind))
 		return cs_fail(err, CS_E_USAGE, "not a symlink");
 	int r = target_point(v, i, &p, err);

@@ -11,8 +11,15 @@
 
 struct cs_virtual;
 
-/* Directories and symlinks belong to uid and gid. NULL: out of memory. */
-struct cs_virtual *cs_virtual_new(struct cs_store *store, uid_t uid, gid_t gid);
+struct cs_virtual_opts {
+	uid_t uid; /* whose the directories and symlinks are */
+	gid_t gid;
+	uint32_t series; /* only this series and what is in it; 0: everything */
+	const struct cs_time *at; /* the root shows trees as of that time; NULL: everything */
+};
+
+/* at is borrowed until free. NULL: out of memory. */
+struct cs_virtual *cs_virtual_new(struct cs_store *store, const struct cs_virtual_opts *opts);
 void cs_virtual_free(struct cs_virtual *v);
 
 /* What a name in a virtual directory stands for: a virtual inode or a point's root. */

@@ -16,6 +16,9 @@
  * `chunkstore backup` and `forget` wait for that, so when they return, the
  * mount shows what they did.
  *
+ * What is still in use of points that went is swept after that, and once a
+ * second.
+ *
  * This must be a thread of its own: dropping a name waits for the lock of its
  * directory, which may be held by a process whose request waits for an answer.
  */
@@ -98,6 +101,7 @@ static void *watching(void *arg)
 
 	look(w);
 	for (;;) {
+		cs_view_sweep(w->view, &w->drop); /* nobody has to wait for this */
 		int n = poll(fds, 2, LOOK_MS);
 		if (n < 0 && errno != EINTR)
 			break;

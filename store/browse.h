@@ -7,6 +7,7 @@
 
 #include "buf.h"
 #include "reader.h"
+#include "xattr.h"
 
 struct cs_tree {
 	struct cs_store *store;
@@ -21,6 +22,20 @@ int cs_point_hold_kept(struct cs_store *s, uint64_t seq, bool listed,
 		       struct cs_error *err) CS_MUST_CHECK;
 int cs_tree_open_kept(struct cs_store *s, uint64_t seq, bool listed, struct cs_tree **out,
 		      struct cs_error *err) CS_MUST_CHECK;
+
+/* The attributes of an entry by name, their long values not yet read. */
+struct cs_xattr_list {
+	struct cs_xattr_item *items; /* names ascend */
+	size_t count;
+	struct cs_tree *tree;
+	struct cs_node node; /* what the items borrow from: held */
+	void *chunk;         /* or this, held */
+};
+
+/* An entry without attributes has an empty list. Released by the second. */
+int cs_xattr_list_init(struct cs_tree *t, const struct cs_node *n, struct cs_xattr_list *out,
+		       struct cs_error *err) CS_MUST_CHECK;
+void cs_xattr_list_release(struct cs_xattr_list *l);
 
 /* A record as the public face shows it. */
 int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_point *out,

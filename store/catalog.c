@@ -250,6 +250,32 @@ int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
 	return rc;
 }
 
+int cs_point_at(struct cs_store *s, const char *series, struct cs_time at, struct cs_point *out,
+		struct cs_error *err)
+{
+	struct cs_txn *t;
+	struct cs_series_record r;
+	char before[CS_POINT_NAME_MAX + 1], name[CS_POINT_NAME_MAX + 1], shown[sizeof(name)];
+	uint64_t seq;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	cs_time_name(at, shown);
+	at.sec += at.sec < INT64_MAX;
+	cs_time_name(at, before);
+	rc = cs_series_find(t, series, &r, err);
+	if (rc == 0)
+		rc = cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
+	else if (rc == 1)
+		rc = cs_catalog_before(t, r.id, before, name, &seq, err);
+	if (rc == 0)
+		rc = cs_fail(err, CS_E_NOTFOUND, "no point of %s is as old as %s", series, shown);
+	else if (rc == 1)
+		rc = get_named(t, r.id, name, seq, out, err);
+	cs_txn_end(t);
+	return rc;
+}
+
 /* SERIES, or a prefix of an id: a series that is named like an id is meant as a series. */
 static int series_or_id(struct cs_txn *t, const char *text, struct cs_point *out,
 			struct cs_error *err)

@@ -29,12 +29,14 @@ struct cs_store;
 struct cs_init_opts {
 	unsigned hash_bits; /* for tests: bits of the content hash that are kept, 1..128; 0: 128 */
 	const uint64_t *trash_seconds; /* see cs_store_trash_keep; NULL: 7 days */
+	bool share;	    /* let the members of group read the store */
+	gid_t group;	    /* with share */
 };
 
 /*
  * Make an empty store at path: a directory that does not exist or is empty.
- * Its mode is 0700 and its files' 0600 whatever the umask. Nothing is left
- * behind on failure.
+ * Its mode is 0700 and its files' 0600 whatever the umask; shared, they are
+ * 02750, and 0640 or (lock.mdb) 0660. Nothing is left behind on failure.
  */
 int cs_store_init(const char *path, const struct cs_init_opts *opts,
 		  struct cs_error *err) CS_MUST_CHECK;
@@ -156,6 +158,12 @@ int cs_point_by_name(struct cs_store *s, const char *series, const char *name,
  */
 int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out,
 		  struct cs_error *err) CS_MUST_CHECK;
+/*
+ * The newest point of a series that was begun at that second or before, by the
+ * points' names. CS_E_NOTFOUND.
+ */
+int cs_point_at(struct cs_store *s, const char *series, struct cs_time at, struct cs_point *out,
+		struct cs_error *err) CS_MUST_CHECK;
 
 /* ------------------------------------------------------------------ trash */
 
@@ -361,6 +369,21 @@ struct cs_xattrs {
 int cs_xattrs_load(struct cs_tree *t, const struct cs_node *n, struct cs_xattrs *out,
 		   struct cs_error *err) CS_MUST_CHECK;
 void cs_xattrs_release(struct cs_xattrs *x);
+
+/*
+ * The same for who asks for one attribute after the other: nothing but the
+ * names is read until a value is asked for. Valid until the tree is closed; any
+ * number of threads may ask at once.
+ */
+struct cs_xattr_list;
+int cs_xattr_list_open(struct cs_tree *t, const struct cs_node *n, struct cs_xattr_list **out,
+		       struct cs_error *err) CS_MUST_CHECK;
+void cs_xattr_list_close(struct cs_xattr_list *l);
+/* Name number i (0-based) in bytewise order, not NUL-terminated, and its length; NULL behind the last. */
+const char *cs_xattr_list_name(const struct cs_xattr_list *l, size_t i, size_t *out_len);
+/* An attribute by name: its length, and its value if it is not longer than cap. CS_E_NOTFOUND. */
+int cs_xattr_list_get(const struct cs_xattr_list *l, const char *name, void *buf, size_t cap,
+		      size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
 
 /* The canonical one-line text of an entry (chunkstore-format(5)), path last, without newline.
  * Caller frees *out with free(). */

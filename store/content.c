@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * content.c - what is in a file: its bytes, holes, hash and attributes.
+ * content.c - what is in a file: its bytes, holes and hash; and its one line of text.
  *
  * Reads hand out pieces of decoded bundles and entries as they lie in the
  * cache; nothing is copied. Only what is cut into very many pieces is, from
@@ -11,7 +11,6 @@
 #include "browse.h"
 #include "dump.h"
 #include "hash.h"
-#include "xattr.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -292,126 +291,25 @@ void cs_file_prefetch(struct cs_tree *t, const struct cs_node *n)
 		cs_prefetch_wanted(t->store->prefetch, cs_chunk_bundle(n->entry.chunk));
 }
 
-/* ---- extended attributes */
-
-/* The packed list of an entry: its bytes, and what holds them. */
-static int xattr_list(struct cs_tree *t, const struct cs_node *n, void **held,
-		      const uint8_t **data, size_t *len, struct cs_error *err)
-{
-	*held = NULL;
-	*data = n->entry.xattrs;
-	*len = n->entry.xattrs_len;
-	if (!n->entry.xattrs_chunk)
-		return CS_OK;
-	return cs_reader_chunk(t->store, n->entry.xattrs_chunk, held, data, len, err);
-}
-
-static int unpack_list(const struct cs_node *n, const uint8_t *data, size_t len,
-		       struct cs_xattr_item **items, size_t *count, struct cs_error *err)
-{
-	int rc = cs_xattr_unpack(data, len, items, count);
-	if (rc != CS_OK)
-		return cs_fail(err, rc, "%.*s: its extended attributes are damaged",
-			       (int)n->entry.name_len, n->entry.name);
-	return rc;
-}
-
-/* Append one attribute to the block: name, NUL, value. */
-static int copy_item(struct cs_tree *t, const struct cs_xattr_item *x, struct cs_buf *block,
-		     struct cs_error *err)
-{
-	if (block->len > CS_XATTR_TOTAL_MAX + CS_XATTR_VALUE_MAX)
-		return cs_fail(err, CS_E_CORRUPT, "there are too many extended attributes");
-	cs_buf_add(block, x->name, x->name_len);
-	cs_buf_u8(block, 0);
-	if (!x->chunk) {
-		cs_buf_add(block, x->value, x->value_len);
-		return CS_OK;
-	}
-	void *held;
-	const uint8_t *data;
-	size_t len;
-	int rc = cs_reader_chunk(t->store, x->chunk, &held, &data, &len, err);
-	if (rc != CS_OK)
-		return rc;
-	if (len == x->value_len)
-		cs_buf_add(block, data, len);
-	else
-		rc = cs_fail(err, CS_E_CORRUPT, "an extended attribute has a wrong length");
-	cs_cache_release(held);
-	return rc;
-}
-
-int cs_xattrs_load(struct cs_tree *t, const struct cs_node *n, struct cs_xattrs *out,
-		   struct cs_error *err)
-{
-	struct cs_xattr_item *items = NULL;
-	struct cs_xattr *list = NULL;
-	struct cs_buf block = { 0 };
-	const uint8_t *data;
-	size_t len, count = 0;
-	void *held;
-
-	memset(out, 0, sizeof(*out));
-	if (!cs_entry_has_xattrs(&n->entry))
-		return CS_OK;
-	int rc = xattr_list(t, n, &held, &data, &len, err);
-	if (rc == CS_OK)
-		rc = unpack_list(n, data, len, &items, &count, err);
-	for (size_t i = 0; i < count && rc == CS_OK; i++)
-		rc = copy_item(t, &items[i], &block, err);
-	if (rc == CS_OK && (block.failed || !(list = cs_alloc(count * sizeof(*list)))))
-		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
-	if (rc == CS_OK) {
-		const uint8_t *p = block.data;
-		for (size_t i = 0; i < count; i++) {
-			list[i] = (struct cs_xattr){ (const char *)p, p + items[i].name_len + 1,
-						     items[i].value_len };
-			p = list[i].value + list[i].value_len;
-		}
-		*out = (struct cs_xattrs){ list, count, block.data };
-	} else {
-		cs_buf_release(&block);
-	}
-	free(items);
-	if (held)
-		cs_cache_release(held);
-	return rc;
-}
-
-void cs_xattrs_release(struct cs_xattrs *x)
-{
-	free(x->list);
-	free(x->priv);
-	memset(x, 0, sizeof(*x));
-}
-
 /* ---- dump */
 
 int cs_node_dump_line(struct cs_tree *t, const struct cs_node *n, const char *path,
 		      size_t path_len, struct cs_buf *b, struct cs_error *err)
 {
 	struct cs_hash content = { { 0 } };
-	struct cs_xattr_item *items = NULL;
-	const uint8_t *data;
-	size_t len, count = 0;
-	void *held = NULL;
+	struct cs_xattr_list list = { .items = NULL };
 	int rc = CS_OK;
 
 	if (S_ISREG(n->entry.mode))
 		rc = cs_file_hash(t, n, &content, err);
-	if (rc == CS_OK && cs_entry_has_xattrs(&n->entry)) {
-		rc = xattr_list(t, n, &held, &data, &len, err);
-		if (rc == CS_OK)
-			rc = unpack_list(n, data, len, &items, &count, err);
-	}
+	if (rc == CS_OK)
+		rc = cs_xattr_list_init(t, n, &list, err);
 	if (rc == CS_OK) {
-		cs_dump_line(b, &n->entry, &content, items, count, path, path_len);
+		cs_dump_line(b, &n->entry, &content, list.items, list.count, path, path_len);
 		if (b->failed)
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
-	free(items);
-	cs_cache_release(held);
+	cs_xattr_list_release(&list);
 	return rc;
 }
 

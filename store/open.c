@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "hints.h"
 #include "reader.h"
+#include "share.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -133,14 +134,16 @@ int cs_store_init(const char *path, const struct cs_init_opts *opts, struct cs_e
 			     "cannot make store %s: it exists and is not an empty directory", path);
 	else
 		rc = fill_store(path, opts, err);
+	if (rc == CS_OK && !made && chmod(path, 0700) != 0)
+		rc = cs_fail_errno(err, errno, "cannot set the mode of %s", path);
+	if (rc == CS_OK && opts && opts->share)
+		rc = cs_share_with(path, opts->group, err);
 	if (rc == CS_OK)
 		rc = sync_dir(path, err);
 	if (rc == CS_OK && made)
 		rc = sync_parent(path, err);
 	if (rc != CS_OK && rc != CS_E_EXISTS)
 		remove_files(path, made);
-	if (rc == CS_OK && !made && chmod(path, 0700) != 0)
-		rc = cs_fail_errno(err, errno, "cannot set the mode of %s", path);
 	umask(old);
 	return rc;
 }
@@ -216,7 +219,7 @@ static int read_header(struct cs_store *s, int flags, struct cs_error *err)
 }
 
 /* Is there something that looks like a store? Says what is wrong in words of the user. */
-static int check_path(struct cs_store *s, struct cs_error *err)
+static int check_path(struct cs_store *s, int flags, struct cs_error *err)
 {
 	struct stat st;
 	if (stat(s->path, &st) != 0)
@@ -238,14 +241,15 @@ static int check_path(struct cs_store *s, struct cs_error *err)
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return cs_fail(err, CS_E_NOTFOUND,
 			       "%s: not a chunkstore store (data.mdb is empty)", s->path);
+	cs_share_mend(dir);
 	if (fstatat(dir, "lock.mdb", &st, 0) == 0)
 		s->lock_ino = st.st_ino;
-	return CS_OK;
+	return cs_share_check(dir, s->path, flags & CS_OPEN_WRITE, err);
 }
 
 static int open_parts(struct cs_store *s, const struct cs_open_opts *o, struct cs_error *err)
 {
-	int rc = check_path(s, err);
+	int rc = check_path(s, o->flags, err);
 	if (rc == CS_OK)
 		rc = cs_leases_open(s->path, o->flags & CS_OPEN_WRITE, &s->leases, err);
 	if (rc == CS_OK)

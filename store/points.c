@@ -209,6 +209,29 @@ int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after,
 	return rc;
 }
 
+int cs_catalog_before(struct cs_txn *t, uint32_t series_id, const char *before,
+		      char name[CS_POINT_NAME_MAX + 1], uint64_t *seq, struct cs_error *err)
+{
+	uint8_t from[CS_CATALOG_KEY_MAX];
+	struct cs_cursor *c;
+	uint32_t found;
+	if (strlen(before) > CS_POINT_NAME_MAX)
+		return 0;
+	struct cs_slice key = cs_catalog_key(series_id, before, from), v;
+	int rc = cs_cursor_open(t, CS_T_CATALOG, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &v, err);
+	if (rc >= 0)
+		rc = cs_cursor_move(c, rc == 1 ? CS_SEEK_PREV : CS_SEEK_LAST, &key, &v, err);
+	if (rc == 1 && (!cs_catalog_key_parse(key, &found, name) || cs_u64_value(v, seq) != CS_OK))
+		rc = damaged(err, "a point's name");
+	else if (rc == 1)
+		rc = found == series_id;
+	cs_cursor_close(c);
+	return rc;
+}
+
 static bool nibble(char c, uint8_t *out)
 {
 	static const char set[] = "0123456789abcdef";

@@ -58,6 +58,9 @@ int cs_catalog_get(struct cs_txn *t, uint32_t series_id, const char *name, uint6
 /* The first name > after ("": the first). 1 or 0. */
 int cs_catalog_next(struct cs_txn *t, uint32_t series_id, const char *after, char name[CS_POINT_NAME_MAX + 1],
 		    uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
+/* The last name < before. 1 or 0. */
+int cs_catalog_before(struct cs_txn *t, uint32_t series_id, const char *before, char name[CS_POINT_NAME_MAX + 1],
+		      uint64_t *seq, struct cs_error *err) CS_MUST_CHECK;
 /* The trash: a row by name, and the first of a series with a name > after. 1 or 0. */
 int cs_trash_get(struct cs_txn *t, uint32_t series_id, const char *name, struct cs_trash_row *out,
 		 struct cs_error *err) CS_MUST_CHECK;

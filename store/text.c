@@ -181,6 +181,63 @@ int cs_time_parse_name(const char *name, struct cs_time *out)
 	return CS_OK;
 }
 
+/* The number of exactly width digits at *p, which moves behind them; -1: they are not there. */
+static int number(const char **p, int width)
+{
+	int n = 0;
+
+	for (; width > 0; width--, (*p)++) {
+		if (**p < '0' || **p > '9')
+			return -1;
+		n = 10 * n + (**p - '0');
+	}
+	return n;
+}
+
+/* False: there is no such day, hour, ... */
+static bool to_seconds(const int field[6], bool utc, int64_t *out)
+{
+	struct tm tm = {
+		.tm_year = field[0] - 1900, .tm_mon = field[1] - 1, .tm_mday = field[2],
+		.tm_hour = field[3], .tm_min = field[4], .tm_sec = field[5],
+	};
+	struct tm local = tm, want = tm;
+
+	*out = timegm(&tm); /* which makes another day of the 31st of February */
+	if (tm.tm_mon != want.tm_mon || tm.tm_mday != want.tm_mday ||
+	    tm.tm_hour != want.tm_hour || tm.tm_min != want.tm_min || tm.tm_sec != want.tm_sec)
+		return false;
+	if (utc)
+		return true;
+	local.tm_isdst = -1;
+	local.tm_wday = -1;
+	*out = mktime(&local);
+	return local.tm_wday != -1;
+}
+
+int cs_time_parse(const char *text, struct cs_time *out)
+{
+	static const char *const before[6] = { "", "-", "-", "T ", ":-", ":-" };
+	int field[6] = { 0, 0, 0, 23, 59, 59 }, n = 0;
+	const char *p = text;
+	int64_t sec;
+
+	for (; n < 6; n++) {
+		if (n > 0 && (*p == '\0' || !strchr(before[n], *p)))
+			break;
+		p += n > 0;
+		field[n] = number(&p, n == 0 ? 4 : 2);
+		if (field[n] < 0)
+			return CS_E_USAGE;
+	}
+	bool utc = *p == 'Z';
+	p += utc;
+	if (n < 3 || *p || !to_seconds(field, utc, &sec))
+		return CS_E_USAGE;
+	*out = (struct cs_time){ sec, 0 };
+	return CS_OK;
+}
+
 static bool series_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

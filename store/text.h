@@ -2,7 +2,8 @@
 /*
  * text.h - names and their limits, and values as one line of text.
  *
- * Pure: no locale, no clock. What is printed here can be read back.
+ * Pure: no locale, no clock, and but for cs_time_parse no time zone. What is
+ * printed here can be read back.
  */
 #ifndef CS_TEXT_H
 #define CS_TEXT_H
@@ -47,6 +48,12 @@ void cs_hash_hex(const struct cs_hash *h, char out[2 * CS_HASH_SIZE + 1]);
 void cs_time_name(struct cs_time t, char out[CS_POINT_NAME_MAX + 1]);
 /* The time of exactly such a name (nsec 0). CS_E_USAGE for any other text. */
 int cs_time_parse_name(const char *name, struct cs_time *out) CS_MUST_CHECK;
+/*
+ * A time as somebody types it: 2026-11-22T06-39-05Z as in a name, or with
+ * colons; without the Z it is local time (TZ). What is left out at the end
+ * counts to its last second: 2026-11-22 is the end of that day. CS_E_USAGE.
+ */
+int cs_time_parse(const char *text, struct cs_time *out) CS_MUST_CHECK;
 /*
  * CS_OK if the series name is allowed: letters, digits, '.', '_', '-', '@', '+',
  * not starting with '.' or '-', and none of the names the mount uses itself

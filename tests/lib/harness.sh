@@ -175,7 +175,8 @@ bg() {
 	test_pids+=($!)
 }
 
-is_gone() { ! kill -0 "$1" 2>/dev/null; }
+# A daemon belongs to init, which may take its time to bury it: a zombie is gone.
+is_gone() { ! kill -0 "$1" 2>/dev/null || grep -qs '^State:.*zombie' "/proc/$1/status"; }
 
 # ------------------------------------------------------------ prerequisites
 

@@ -43,6 +43,48 @@ unmount_store "$M"
 mount_store "$M" || fail "mount"
 inodes "$M" >"$T/third"
 check "the same after a remount" cmp "$T/first" "$T/third"
+
+# Directories above the points count their subdirectories, or say 1: "do not rely on it".
+bad=
+for d in "$M" "$M/a" "$M/b" "$M/by-id" "$M/by-tag" "$M/by-consistency" "$M"/by-consistency/*; do
+	links=$(stat -c %h "$d")
+	dirs=$(find "$d" -mindepth 1 -maxdepth 1 -type d | wc -l)
+	[ "$links" = 1 ] || [ "$links" = $((2 + dirs)) ] || bad+="$d: $links links, $dirs directories; "
+done
+is "st_nlink of the directories above the points" "$bad" ""
+read -r blocks free avail name_max <<<"$(stat -f -c '%b %f %a %l' "$M")"
+num "statfs: the size is what the store occupies" $((blocks * $(stat -f -c %S "$M"))) -ge \
+	$(($(stat -c '%b * 512' "$S/data.mdb")))
+is "nothing is free, names have 255 bytes" "$free $avail $name_max" "0 0 255"
+
+# By handle, as an NFS server finds files: also when the kernel and the daemon know nothing yet.
+things=("$M" "$M/a" "$M/a/latest/." "$M/a/latest/links" "$M/a/latest/links/one" "$M/a/latest/links/symlink"
+	"$M/a/latest/sizes/1048577" "$M/b/$(latest b)/1" "$M/b/$(latest b)/one-again" "$M/by-id" "$M/by-tag")
+for i in "${!things[@]}"; do [ -e "${things[i]}" ] || [ -L "${things[i]}" ] || unset "things[i]"; done
+if is_root && byhandle save "${things[@]}" >"$T/handles" 2>"$T/stderr"; then
+	byhandle show "$M" <"$T/handles" >"$T/by-handle"
+	is "handles lead to the files of their names" "$(cut -d' ' -f1,3 "$T/by-handle")" \
+		"$(stat -c '%i %s' "${things[@]}")"
+	echo 2 >/proc/sys/vm/drop_caches
+	byhandle show "$M" <"$T/handles" >"$T/by-handle.2"
+	check "also when the kernel has forgotten them" diff "$T/by-handle" "$T/by-handle.2"
+	unmount_store "$M"
+	mount_store "$M" || fail "mount"
+	byhandle show "$M" <"$T/handles" >"$T/by-handle.2"
+	check "and in the next mount" diff "$T/by-handle" "$T/by-handle.2"
+	byhandle save "${things[@]}" | diff "$T/handles" - >"$T/diff"
+	is "which gives the same handles" "$(cat "$T/diff")" ""
+else
+	skip "handles lead to the files of their names" "needs root: $(cat "$T/stderr")"
+fi
+unmount_store "$M"
+
+# Another machine that holds the same store.
+cp -a "$S" "$T/elsewhere"
+rm "$T/elsewhere/lock.mdb"
+CHUNKSTORE_STORE=$T/elsewhere S=$T/elsewhere mount_store "$M" || fail "mount"
+inodes "$M" >"$T/third"
+check "the same in a copy of the store" cmp "$T/first" "$T/third"
 unmount_store "$M"
 
 # Forgetting a point changes nobody else's numbers.

@@ -7,6 +7,7 @@ new_store || exit 1
 
 mkdir -p "$T/a/dir"
 echo x >"$T/a/file"
+echo y >"$T/a/dir/inside"
 ln -s file "$T/a/link"
 backup s "$T/a" || fail "backup"
 M=$T/mnt
@@ -30,6 +31,17 @@ for d in "$M" "$M/s" "$M/s/latest/." "$M/s/latest/dir"; do
 	refused "touch" touch -d 2001-01-01 "$d"
 	refused "chown" chown -h "$(id -u)" "$d"
 done
+# The same without programs in between: every system call that changes something.
+for d in "$M" "$M/s" "$M/by-id" "$M/by-tag" "$M/by-consistency/unknown"; do
+	check "${d#"$T"/}: every changing system call" changes "$d"
+done
+check "a point: every changing system call" changes "$M/s/latest/." file
+check "below it: every changing system call" changes "$M/s/latest/dir" inside
+unmount_store "$M"
+mount_store "$M" -o point=s/latest || fail "mount"
+check "a point alone: every changing system call" changes "$M" file
+unmount_store "$M"
+mount_store "$M" || fail "mount"
 where="a file"
 f=$M/s/latest/file
 refused "write" bash -c "echo y >>'$f'"

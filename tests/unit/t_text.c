@@ -2,6 +2,8 @@
 #include "store/text.h"
 #include "util.h"
 
+#include <time.h>
+
 #define CHECK_ESCAPE(in, space, want)                                                     \
 	do {                                                                              \
 		char out_[256];                                                           \
@@ -202,6 +204,54 @@ static void consistency_levels_have_names(void **state)
 	assert_string_equal(cs_consistency_name(99), "unknown");
 }
 
+static void a_time_as_it_is_typed(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *zone, *text;
+		int64_t sec;
+	} rows[] = {
+		{ "UTC", "2026-11-22T06-39-05Z", 1795329545 },
+		{ "Europe/Berlin", "2026-11-22T06-39-05Z", 1795329545 },
+		{ "Europe/Berlin", "2026-11-22T06:39:05Z", 1795329545 },
+		{ "Europe/Berlin", "2026-11-22 06:39:05Z", 1795329545 },
+		{ "CET-1", "2026-11-22T07:39:05", 1795329545 },
+		{ "CET-1", "2026-11-22T07-39-05", 1795329545 },
+		{ "CET-1", "2026-11-22T07:39", 1795329545 + 54 },
+		{ "CET-1", "2026-11-22T07", 1795329545 + 54 + 20 * 60 },
+		{ "CET-1", "2026-11-22", 1795388399 },
+		{ "CET-1", "2026-11-22Z", 1795388399 + 3600 },
+		{ "CET-1CEST,M3.5.0,M10.5.0/3", "2026-07-01T02:00:00", 1782864000 },
+		{ "UTC", "1969-12-31T23:59:59", -1 },
+		{ "UTC", "2024-02-29", 1709251199 },
+		{ "UTC", "9999-12-31Z", 253402300799 },
+	};
+	static const char *const bad[] = {
+		"", "now", "2026", "2026-11", "2026-11-", "26-11-22", "2026-1-22", "2026-11-22T",
+		"2026-11-22T6", "2026-11-22T06:39:05Z-002", "2026-11-22T06:39:05+01:00",
+		"2026-13-01", "2026-02-30", "2025-02-29", "2026-00-01", "2026-01-00",
+		"2026-11-22T24", "2026-11-22T06:60", "2026-11-22T06:39:60", "2026-11-22Z ",
+		" 2026-11-22", "2026-11-22x", "2026-11-22T06:39:05ZZ", "-2026-11-22", "2026-11-2 ",
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct cs_time t = { 0, 7 };
+		setenv("TZ", rows[i].zone, 1);
+		tzset();
+		assert_int_equal(cs_time_parse(rows[i].text, &t), CS_OK);
+		if (t.sec != rows[i].sec)
+			fail_msg("%s in %s: %lld", rows[i].text, rows[i].zone, (long long)t.sec);
+		assert_int_equal(t.nsec, 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct cs_time t = { 7, 8 };
+		if (cs_time_parse(bad[i], &t) != CS_E_USAGE)
+			fail_msg("'%s' was taken for a time", bad[i]);
+		assert_int_equal(t.sec, 7);
+	}
+	unsetenv("TZ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +263,7 @@ int main(void)
 		cmocka_unit_test(a_hash_is_lower_case_hex),
 		cmocka_unit_test(a_time_name_and_back),
 		cmocka_unit_test(other_names_are_no_times),
+		cmocka_unit_test(a_time_as_it_is_typed),
 		cmocka_unit_test(series_names_are_checked),
 		cmocka_unit_test(names_in_directories_are_checked),
 		cmocka_unit_test(consistency_levels_have_names),
