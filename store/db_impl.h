@@ -5,6 +5,7 @@
  * db.c       open, transactions, rows
  * db_guard.c what happens when a page of the map cannot be read
  * db_space.c the free pages: counting them, giving them back to the file system
+ * db_move.c  values at the end of the file go to free pages in front
  */
 #ifndef CS_DB_IMPL_H
 #define CS_DB_IMPL_H
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <time.h>
 
 struct cs_txn {
 	MDB_txn *txn;
@@ -31,6 +33,9 @@ struct cs_db {
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
 };
+
+/* Nanoseconds since a moment of CLOCK_MONOTONIC. */
+uint64_t cs_db_ns_since(const struct timespec *t);
 
 /* The one place where LMDB's codes (and errno) become ours. */
 int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err);

@@ -44,6 +44,8 @@ for i in 1 2 3 4 5; do
 	mkdir "$T/nothing-$i"
 	check "a point of nothing still fits, $i" backup nothing "$T/nothing-$i"
 done
+run chunkstore compact
+like "compact on the full disk does it or says so" "$status:$(stderr)" "^0:$|^1:.*[Nn]o space"
 check "forget on the full disk" chunkstore forget small/latest
 check "gc on the full disk" chunkstore gc
 num "makes room" "$(df --output=avail -B1 "$T/disk" | tail -n 1)" -gt 8000000
