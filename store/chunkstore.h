@@ -413,7 +413,8 @@ struct cs_compact_result {
 };
 /*
  * Make data.mdb shorter: what lies at its end is moved to free space in front,
- * and the end is cut off. Anybody may use the store meanwhile. Needs CS_OPEN_WRITE.
+ * and the end is cut off. Anybody may use the store meanwhile; CS_E_BUSY only
+ * while gc or another one runs. Needs CS_OPEN_WRITE.
  */
 int cs_compact(struct cs_store *s, const struct cs_compact_opts *opts,
 	       struct cs_compact_result *out, struct cs_error *err) CS_MUST_CHECK;

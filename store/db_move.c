@@ -28,8 +28,9 @@
  * stored anew, in front.
  *
  * A row is looked up again before it is written, since it may have changed, and
- * after it, to compare the bytes: a slip here would be every point's loss. One that would land behind the limit is left alone: the transaction
- * is abandoned and done again without it.
+ * after it, to compare the bytes: a slip here would be every point's loss. One
+ * that would land behind the limit is left alone: the transaction is abandoned
+ * and done again without it.
  */
 #include "db_impl.h"
 
@@ -72,11 +73,6 @@ struct mover {
 	uint64_t moved, stuck;
 	bool unreadable; /* why the last row failed */
 };
-
-static bool has_dups(enum cs_table table)
-{
-	return table == CS_T_INDEX;
-}
 
 /* ---- where things are */
 
@@ -153,16 +149,16 @@ static int note(struct mover *v, const MDB_val *key, const MDB_val *value, size_
 }
 
 /* Look at rows of a table until there is enough to do, or no more. */
-static int look_at_rows(struct mover *v, MDB_cursor *c, bool *end)
+static int look_at_rows(struct mover *v, MDB_cursor *c, bool dups, bool *end)
 {
 	struct cs_move *m = v->m;
-	bool dups = has_dups((enum cs_table)m->table);
 	size_t enough = v->opts->step_bytes ? v->opts->step_bytes : STEP_BYTES;
 	uint64_t last_leaf = 0, last_sub = 0, leaf_before = 0, leaves = 0;
 	MDB_val key = { m->key_len, m->key }, value;
 	int rc = mdb_cursor_get(c, &key, &value, m->key_len ? MDB_SET_RANGE : MDB_FIRST);
 	for (int rows = 0; rc == 0; rows++) {
-		bool same = key.mv_size == m->key_len && memcmp(key.mv_data, m->key, m->key_len) == 0;
+		bool same = key.mv_size == m->key_len &&
+			    memcmp(key.mv_data, m->key, m->key_len) == 0;
 		if ((rows >= STEP_ROWS || v->bytes >= enough) && !same) {
 			m->key_len = key.mv_size; /* the next step begins here */
 			memcpy(m->key, key.mv_data, key.mv_size);
@@ -175,7 +171,7 @@ static int look_at_rows(struct mover *v, MDB_cursor *c, bool *end)
 		bool stir = leaf != leaf_before && v->opts->stir && leaves++ % STIR == 0;
 		leaf_before = leaf;
 		bool big = !dups && is_big(v, &value);
-		if (big ? at >= v->opts->floor : at >= v->opts->floor && at != leaf && at != last_sub) {
+		if (at >= v->opts->floor && (big || (at != leaf && at != last_sub))) {
 			rc = note(v, &key, dups ? &value : NULL, big ? value.mv_size : v->psize);
 			last_leaf = leaf;
 			last_sub = at;
@@ -203,13 +199,18 @@ static int collect(struct mover *v)
 		return rc;
 	for (; v->m->table < CS_TABLES && !v->nitems; v->m->table++, v->m->key_len = 0) {
 		MDB_cursor *c;
+		unsigned flags;
 		v->table = v->m->table;
-		if (!v->db->dbi[v->table])
+		MDB_dbi dbi = v->db->dbi[v->table];
+		if (!dbi)
 			continue;
-		rc = mdb_cursor_open(v->txn, v->db->dbi[v->table], &c);
+		rc = mdb_dbi_flags(v->txn, dbi, &flags);
 		if (rc)
 			return rc;
-		rc = look_at_rows(v, c, &end);
+		rc = mdb_cursor_open(v->txn, dbi, &c);
+		if (rc)
+			return rc;
+		rc = look_at_rows(v, c, flags & MDB_DUPSORT, &end);
 		mdb_cursor_close(c);
 		if (rc || !end)
 			return rc;
@@ -293,7 +294,7 @@ static int move_rows(struct mover *v, size_t from, size_t to, size_t *refused)
 	return rc;
 }
 
-/* Write the rows [from, to) again in one transaction. *refused < to: nothing was done, because of that one. */
+/* Write the rows [from, to) again in one transaction, or nothing, because of row *refused < to. */
 static int move_txn(struct mover *v, size_t from, size_t to, size_t *refused, struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -380,18 +381,19 @@ static int sum_list(MDB_txn *txn, struct list_sum *sum)
 /* Ask for runs of n pages until there are none but behind the last page, then give all back. */
 static int take_up_list(MDB_txn *txn, MDB_dbi dbi, uint64_t n, uint64_t psize, uint64_t known)
 {
-	uint64_t i = 0, page = 0;
+	uint64_t page = 0;
+	unsigned i = 0;
 	char name[32];
 	int rc = 0;
 	for (; i < GATHER_ROOM && rc == 0 && page < known; i++) {
-		MDB_val key = { (size_t)snprintf(name, sizeof(name), "gather %u", (unsigned)i), name };
+		MDB_val key = { (size_t)snprintf(name, sizeof(name), "gather %u", i), name };
 		MDB_val room = { n * psize - HEADER, NULL };
 		rc = mdb_put(txn, dbi, &key, &room, MDB_RESERVE | MDB_NOOVERWRITE);
 		if (rc == 0)
 			page = number_at(room.mv_data);
 	}
 	while (i-- > 0 && rc == 0) {
-		MDB_val key = { (size_t)snprintf(name, sizeof(name), "gather %u", (unsigned)i), name };
+		MDB_val key = { (size_t)snprintf(name, sizeof(name), "gather %u", i), name };
 		rc = mdb_del(txn, dbi, &key, NULL);
 	}
 	return rc;

@@ -12,7 +12,8 @@
  * shorter file: rounds of moving what lies behind the floor, the length that
  * the pages in use would have side by side, and of cutting off the free end.
  * LMDB chooses where moved values go, not always well; each round begins with
- * what the one before has left, and when one hardly helps, that was it.
+ * what the one before has left, and when one hardly helps, that was it. Two
+ * compacts would move each other's values, and gc's; so there is one at a time.
  */
 #include "space.h"
 
@@ -164,9 +165,13 @@ int cs_compact(struct cs_store *s, const struct cs_compact_opts *opts,
 	struct cs_db_stats before, after;
 	if (!s->writable)
 		return cs_fail(err, CS_E_READONLY, "store %s is open for reading only", s->path);
-	int rc = cs_db_stats(s->db, &before, err);
+	int rc = cs_leases_enter_gc(s->leases, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_db_stats(s->db, &before, err);
 	if (rc == CS_OK)
 		rc = rounds(s, &o, &p, &r, err);
+	cs_leases_leave_gc(s->leases);
 	if (rc == CS_OK)
 		rc = cs_db_stats(s->db, &after, err);
 	if (rc != CS_OK)

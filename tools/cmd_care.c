@@ -141,7 +141,7 @@ static int run_compact(struct cs_cli *cli, const void *values, int argc, char **
 	const struct cs_compact_opts opts = { .progress = cs_cli_on_progress, .arg = cli };
 	struct cs_compact_result r;
 	char before[CS_OUT_TEXT], after[CS_OUT_TEXT], moved[CS_OUT_TEXT];
-	int rc = cs_cli_open(cli, CS_OPEN_WRITE, CS_USE_LOOK, err);
+	int rc = cs_cli_open(cli, CS_OPEN_WRITE, err);
 
 	(void)argc;
 	(void)argv;
