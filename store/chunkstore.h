@@ -490,6 +490,24 @@ struct cs_gc_result {
 int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,
 	  struct cs_error *err) CS_MUST_CHECK;
 
+struct cs_compact_opts {
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_compact_result {
+	uint64_t moved;       /* bytes that were written again, further in front */
+	uint64_t file_before, file_after; /* bytes, data.mdb's length */
+	uint64_t unreadable;  /* bundles that could not be read and stayed where they are */
+	struct cs_space_result space;
+};
+/*
+ * Make data.mdb shorter: what lies at its end is moved to free space in front,
+ * and the end is cut off. Anybody may use the store meanwhile; CS_E_BUSY only
+ * while gc or another one runs. Needs CS_OPEN_WRITE.
+ */
+int cs_compact(struct cs_store *s, const struct cs_compact_opts *opts,
+	       struct cs_compact_result *out, struct cs_error *err) CS_MUST_CHECK;
+
 struct cs_verify_opts {
 	unsigned threads; /* 0: one a processor */
 	cs_progress_fn *progress;

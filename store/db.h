@@ -159,8 +159,37 @@ struct cs_punch {
 	uint64_t late_bytes; /* of them, freed by the last transaction: another must follow first */
 	uint64_t held_bytes; /* of them, in the snapshot of a reader that is still open */
 	uint64_t kept_bytes; /* of them, kept allocated */
+	uint64_t used_pages; /* not in that list */
+	uint64_t end_page;   /* with cut, and done: where the file ends now, or could */
 };
 int cs_db_punch(struct cs_db *db, const struct cs_punch_opts *opts, struct cs_punch *p,
 		struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * Move what lies at the end of data.mdb to free pages further in front: one
+ * call is one transaction of about step_bytes, with the same rows after it as
+ * before. Call again until m->done; zero *m before the first.
+ */
+struct cs_move_opts {
+	uint64_t floor; /* what lies on this page or behind it is to be moved */
+	uint64_t limit; /* and not to this page or behind it */
+	size_t step_bytes; /* 0: 8 MiB */
+	bool stir; /* also write a row here and there, for the pages above those of rows */
+};
+struct cs_move {
+	bool done;
+	uint64_t moved_bytes;
+	uint64_t stuck, refused; /* values for which there was no room before the floor, the limit */
+	uint64_t unreadable; /* values that the disk cannot give; they stay where they are */
+	uint64_t longest_ns; /* that the writer lock was held in one step */
+	/* where the next step goes on */
+	int table;
+	size_t key_len;
+	uint8_t key[512] __attribute__((aligned(8)));
+};
+int cs_db_move(struct cs_db *db, const struct cs_move_opts *opts, struct cs_move *m,
+	       struct cs_error *err) CS_MUST_CHECK;
+/* The same for LMDB's list of free pages, unless it is too long to do that in a moment. */
+int cs_db_gather(struct cs_db *db, uint64_t floor, struct cs_error *err) CS_MUST_CHECK;
 
 #endif

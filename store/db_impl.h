@@ -6,6 +6,7 @@
  * db_guard.c what happens when a page of the map cannot be read
  * db_room.c  room that a full disk cannot take away
  * db_space.c the free pages: counting them, giving them back to the file system
+ * db_move.c  values at the end of the file go to free pages in front
  */
 #ifndef CS_DB_IMPL_H
 #define CS_DB_IMPL_H
@@ -16,6 +17,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <time.h>
 
 struct cs_txn {
 	MDB_txn *txn;
@@ -34,11 +36,14 @@ struct cs_db {
 	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */
 };
 
+/* Nanoseconds since a moment of CLOCK_MONOTONIC. */
+uint64_t cs_db_ns_since(const struct timespec *t);
+
 /* The one place where LMDB's codes (and errno) become ours. */
 int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err);
 
-/* Pages in LMDB's list of free pages, as a read transaction sees it. LMDB's code. */
-int cs_db_free_pages(MDB_txn *txn, uint64_t *pages);
+/* How many of the first `end` pages are free, as a read transaction sees it. LMDB's code. */
+int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages);
 /* The first of them that LMDB will take, at most max. */
 int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
 /* After a commit, which may have used what was set aside: do so anew. */

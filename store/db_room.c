@@ -109,7 +109,7 @@ static int unused_blocks(struct cs_db *db, uint64_t *out, struct cs_error *err)
 		return rc;
 	rc = extent(db, &fd, &end, &page);
 	if (rc == 0)
-		rc = cs_db_free_pages(t->txn, &free_pages);
+		rc = cs_db_free_pages(t->txn, end / page, &free_pages);
 	cs_txn_end(t);
 	if (rc)
 		return cs_db_fail(db, rc, "free pages", err);

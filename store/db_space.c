@@ -52,7 +52,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STEP_MS 100
@@ -108,18 +107,37 @@ static int walk_list(MDB_txn *txn, freed_fn *each, void *arg)
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* How many of a record's pages, in their order, lie on this page or behind it. */
+static uint64_t count_from(const struct freed *f, uint64_t page)
+{
+	uint64_t lo = 0, hi = f->n;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		if (freed_page(f, mid) >= page)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct in_file {
+	uint64_t end, pages;
+};
+
 static int add_pages(void *arg, const struct freed *f)
 {
-	uint64_t *pages = arg;
-	*pages += f->n;
+	struct in_file *a = arg;
+	a->pages += f->n - count_from(f, a->end);
 	return 0;
 }
 
-int cs_db_free_pages(MDB_txn *txn, uint64_t *pages)
+int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages)
 {
+	struct in_file in = { .end = end };
 	int rc;
-	*pages = 0;
-	GUARDED(rc, walk_list(txn, add_pages, pages));
+	GUARDED(rc, walk_list(txn, add_pages, &in));
+	*pages = in.pages;
 	return rc;
 }
 
@@ -195,7 +213,7 @@ struct step {
 	size_t nkeep;
 };
 
-static uint64_t ns_since(const struct timespec *t)
+uint64_t cs_db_ns_since(const struct timespec *t)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -206,7 +224,7 @@ static uint64_t ns_since(const struct timespec *t)
 static bool is_over(const struct step *s)
 {
 	uint64_t ms = s->opts->step_ms ? s->opts->step_ms : STEP_MS;
-	return ns_since(&s->start) >= ms * 1000000 ||
+	return cs_db_ns_since(&s->start) >= ms * 1000000 ||
 	       (s->opts->max_calls && s->calls >= s->opts->max_calls);
 }
 
@@ -247,17 +265,9 @@ static int mark_free(void *arg, const struct freed *f)
 	struct step *s = arg;
 	if (f->id >= s->limit)
 		return 0;
-	uint64_t n = f->n - (s->with_kept ? 0 : kept_of(s, f)), lo = 0, hi = n;
-	while (lo < hi) { /* the first page below the window's end */
-		uint64_t mid = lo + (hi - lo) / 2;
-		if (freed_page(f, mid) >= s->hi)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	uint64_t before = s->hi;
-	for (; lo < n; lo++) {
-		uint64_t page = freed_page(f, lo);
+	uint64_t n = f->n - (s->with_kept ? 0 : kept_of(s, f)), before = s->hi;
+	for (uint64_t i = count_from(f, s->hi); i < n; i++) {
+		uint64_t page = freed_page(f, i);
 		if (page < s->lo)
 			break;
 		uint64_t bit = page - s->lo;
@@ -274,11 +284,8 @@ static uint64_t keep_pages(const struct step *s)
 {
 	if (s->opts->keep_nothing)
 		return 0;
-	uint64_t used = s->pages - s->p->free_bytes / s->psize;
-	uint64_t n = used / 64;
-	if (used > s->pages || n < KEEP_MIN)
-		n = KEEP_MIN;
-	return n < KEEP_MAX ? n : KEEP_MAX;
+	uint64_t n = s->p->used_pages / 64;
+	return n < KEEP_MIN ? KEEP_MIN : n < KEEP_MAX ? n : KEEP_MAX;
 }
 
 /* Look at the list, under the guard. */
@@ -286,6 +293,8 @@ static int survey(struct step *s)
 {
 	s->p->free_bytes = s->p->late_bytes = s->p->held_bytes = 0;
 	int rc = walk_list(s->txn, sum_up, s);
+	uint64_t free_pages = s->p->free_bytes / s->psize;
+	s->p->used_pages = free_pages < s->known ? s->known - free_pages : 0;
 	s->keep_left = keep_pages(s);
 	s->nkeep = 0;
 	if (rc == 0 && s->keep_left)
@@ -496,7 +505,7 @@ static int prepare(struct step *s, uint64_t writer, struct cs_error *err)
 static int run_step(struct step *s, uint64_t writer, struct cs_error *err)
 {
 	struct cs_punch *p = s->p;
-	uint64_t tail;
+	uint64_t tail = 0;
 	int rc = prepare(s, writer, err);
 	if (rc != CS_OK)
 		return rc;
@@ -505,6 +514,7 @@ static int run_step(struct step *s, uint64_t writer, struct cs_error *err)
 		rc = punch_window(s, err);
 	if (rc == CS_OK && (p->unsupported || (p->next_page >= s->pages && !is_over(s)))) {
 		rc = end_file(s, &tail, err);
+		p->end_page = tail;
 		if (rc == CS_OK && !p->unsupported)
 			fill_kept(s, tail);
 		p->done = rc == CS_OK;
@@ -540,7 +550,7 @@ int cs_db_punch(struct cs_db *db, const struct cs_punch_opts *opts, struct cs_pu
 		rc = run_step(&s, mdb_txn_id(writer->txn), err);
 		cs_txn_end(reader);
 	}
-	uint64_t held = ns_since(&s.start);
+	uint64_t held = cs_db_ns_since(&s.start);
 	cs_txn_end(writer);
 	if (held > p->longest_ns)
 		p->longest_ns = held;
@@ -556,12 +566,15 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 {
 	struct cs_txn *t;
 	struct cs_db_stats s = { 0 };
-	MDB_stat m = { 0 };
+	uint64_t pages = 0;
+	MDB_stat m = { .ms_psize = 4096 };
 	mdb_filehandle_t fd;
 	struct stat st;
-	uint64_t pages = 0;
 
-	int rc = cs_txn_read(db, &t, err);
+	int rc = mdb_env_get_fd(db->env, &fd);
+	if (rc)
+		return cs_db_fail(db, rc, "stat", err);
+	rc = cs_txn_read(db, &t, err);
 	if (rc != CS_OK)
 		return rc;
 	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
@@ -570,16 +583,14 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 		rc = mdb_stat(t->txn, db->dbi[i], &m);
 		s.rows[i] = m.ms_entries;
 	}
+	if (rc == 0 && fstat(fd, &st) != 0)
+		rc = errno;
 	if (rc == 0)
-		rc = cs_db_free_pages(t->txn, &pages);
-	s.free_bytes = pages * m.ms_psize;
+		rc = cs_db_free_pages(t->txn, (uint64_t)st.st_size / m.ms_psize, &pages);
 	cs_txn_end(t);
-	if (rc == 0)
-		rc = mdb_env_get_fd(db->env, &fd);
 	if (rc)
 		return cs_db_fail(db, rc, "stat", err);
-	if (fstat(fd, &st) != 0)
-		return cs_fail_errno(err, errno, "store %s", db->dir);
+	s.free_bytes = pages * m.ms_psize;
 	s.file_bytes = (uint64_t)st.st_size;
 	s.disk_bytes = (uint64_t)st.st_blocks * 512;
 	*out = s;

@@ -275,7 +275,7 @@ int cs_leases_enter_gc(struct cs_leases *l, struct cs_error *err)
 	if (fd < 0)
 		return cs_fail_errno(err, errno, "%s", l->path);
 	if (lock(fd, F_WRLCK, CS_LEASE_GC, 1) != 0) {
-		int rc = is_refused() ? cs_fail(err, CS_E_BUSY, "another gc is running") :
+		int rc = is_refused() ? cs_fail(err, CS_E_BUSY, "another gc or compact is running") :
 					cannot_lock(err);
 		close(fd);
 		return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_care.c - gc and verify: the store as a whole.
+ * cmd_care.c - gc, compact and verify: the store as a whole.
  */
 #include "cli.h"
 
@@ -127,6 +127,70 @@ const struct cs_command cs_cmd_gc = {
 	.values_size = sizeof(struct care_values),
 	.acts = true,
 	.run = run_gc,
+};
+
+/* --- compact */
+
+static const struct cs_opt compact_options[] = { JSON_OPTION, QUIET_OPTION,
+						 { .kind = CS_OPT_END } };
+
+static int compact_json(struct cs_cli *cli, const struct cs_compact_result *r,
+			struct cs_error *err)
+{
+	struct cs_json *j = &cli->json;
+
+	cs_json_object(j, &cli->out);
+	cs_json_number(j, "file_before", r->file_before);
+	cs_json_number(j, "file_after", r->file_after);
+	cs_json_number(j, "moved", r->moved);
+	cs_json_number(j, "unreadable", r->unreadable);
+	put_space(j, &r->space);
+	return cs_json_put(j, err);
+}
+
+static int run_compact(struct cs_cli *cli, const void *values, int argc, char **argv,
+		       struct cs_error *err)
+{
+	const struct care_values *v = values;
+	const struct cs_compact_opts opts = { .progress = cs_cli_on_progress, .arg = cli };
+	struct cs_compact_result r;
+	char before[CS_OUT_TEXT], after[CS_OUT_TEXT], moved[CS_OUT_TEXT];
+	int rc = cs_cli_open(cli, CS_OPEN_WRITE, err);
+
+	(void)argc;
+	(void)argv;
+	if (rc != 0)
+		return rc;
+	cs_progress_init(&cli->line, v->quiet);
+	rc = cs_compact(cli->store, &opts, &r, err);
+	cs_progress_wipe(&cli->line);
+	if (rc != 0)
+		return rc;
+	if (v->json)
+		return compact_json(cli, &r, err);
+	if (v->quiet)
+		return 0;
+	cs_out_printf(&cli->out, "data.mdb had %s and has %s; %s moved\n",
+		      cs_out_size(r.file_before, before), cs_out_size(r.file_after, after),
+		      cs_out_size(r.moved, moved));
+	if (r.unreadable)
+		cs_out_printf(&cli->out, "%" PRIu64 " bundles could not be read; run verify\n",
+			      r.unreadable);
+	say_space(cli, &r.space);
+	return 0;
+}
+
+const struct cs_command cs_cmd_compact = {
+	.name = "compact",
+	.operands = "",
+	.summary = "make the store's file shorter",
+	.details = "Move what lies at the end of data.mdb to free space in front, and cut the end "
+		   "off. For file systems in which gc cannot give space back; elsewhere gc does "
+		   "all that is needed. Anybody may use the store meanwhile.",
+	.options = compact_options,
+	.values_size = sizeof(struct care_values),
+	.acts = true,
+	.run = run_compact,
 };
 
 /* --- verify */

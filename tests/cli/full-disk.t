@@ -54,6 +54,8 @@ is "others take all of it" "$(df --output=avail "$T/disk" | tail -n 1 | tr -d ' 
 mkdir "$T/nothing"
 check_status "a backup leaves what is left for forget and gc" 1 backup nothing "$T/nothing"
 one_line_error "and says so" "[Nn]o space"
+run chunkstore compact
+like "compact on the full disk does it or says so" "$status:$(stderr)" "^0:$|^1:.*[Nn]o space"
 check "forget on the full disk" chunkstore forget --purge small/latest
 check "gc on the full disk" chunkstore gc
 num "makes room" "$(df --output=avail -B1 "$T/disk" | tail -n 1)" -gt 8000000
