@@ -9,7 +9,7 @@ set -eu
 build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libzstd-dev libxxhash-dev liblmdb-dev
 	libjansson-dev)
 # perl has prove; xxhash, jq and casync are second opinions on what the tools print.
-test=(libcmocka-dev perl attr acl rsync jq xxhash strace mandoc casync)
+test=(libcmocka-dev perl python3 attr acl rsync jq xxhash strace mandoc casync)
 
 want=()
 for set in "$@"; do
