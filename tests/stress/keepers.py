@@ -199,7 +199,7 @@ class Forgetter:
 
 
 class Collector:
-    """gc, also two at once. The second has to say so and leave."""
+    """gc and compact, also two at once. The second has to say so and leave."""
 
     lock = threading.Lock()
     running = []  # jobs of all collectors
@@ -212,7 +212,7 @@ class Collector:
 
     def start(self, argv):
         with self.lock:
-            job = self.world.start("gc", argv)
+            job = self.world.start(argv[1], argv)
             job.met = list(self.running)
             for other in self.running:
                 other.met.append(job)
@@ -228,11 +228,11 @@ class Collector:
                 self.running.remove(job)
         if r.status == 0 or r.killed or self.world.failed():
             return r.status == 0
-        if r.status != 1 or "another gc" not in r.err:
+        if r.status != 1 or "is running" not in r.err:
             raise Failed(f"{' '.join(job.argv)}: {r.told()}")
         if not job.met:
             raise Failed(f"a gc was refused though none ran: {r.told()}")
-        self.world.count("gc refused beside another")
+        self.world.count(f"{job.kind} refused beside another")
         with self.lock:
             self.refused.append(job)
         return False
@@ -245,9 +245,11 @@ class Collector:
                 self.finish(self.start([*argv, "--empty-trash"]))
         else:
             argv += ["--dry-run"] if rng.random() < 0.1 else []
+            if self.world.has["compact"] and rng.random() < 0.25:
+                argv = ["chunkstore", "compact", "--json"]
             jobs = [self.start(argv) for _ in range(2 if rng.random() < 0.2 else 1)]
             for job in jobs:
-                self.finish(job, self.world.kill_time("gc", rng, 0.2))
+                self.finish(job, self.world.kill_time(argv[1], rng, 0.2))
         self.world.stop.wait(rng.random() * 0.5)
 
     def to_the_end(self):
@@ -290,9 +292,6 @@ class Looker:
     def stats(self):
         r = self.world.must("stats", ["chunkstore", "stats", "--json"])
         json.loads(r.out or "{}")
-
-    def compact(self):
-        self.world.must("compact", ["chunkstore", "compact"])
 
     def list(self):
         """All points that were there all the time, and none that was not."""
