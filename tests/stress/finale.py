@@ -6,7 +6,7 @@ import subprocess
 
 import stuck
 from keepers import compare_trees, rows
-from mounts import HOLDS, Mount
+from mounts import HOLD, Mount
 from points import LIVE, PURGED, TRASHED
 from world import Failed
 
@@ -46,11 +46,8 @@ class Finale:
         mount.begin()
         try:
             self.every_point(mount)
-            if HOLDS:
+            if self.world.has[HOLD]:
                 self.held_space(mount)
-            else:
-                self.world.say("NOT TESTED: the kernel's references into points are not counted "
-                               "yet: space of a point that is held")
         finally:
             mount.leave()
         self.nothing_is_left()

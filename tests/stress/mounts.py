@@ -13,15 +13,13 @@ import time
 
 import stuck
 from points import LIVE, PURGED
-from world import TOP, Failed, unmount
+from world import Failed, unmount
 
 READER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "reader.py")
 OPTIONS = (["-o", "cache=1M"], [], ["-o", "nopush"], ["-o", "cache=4M,nopush"])
 SERVES = 8  # seconds, about
-# The kernel's references are counted (fs/holds.c): who is in a point stays in it.
-HOLDS = os.path.exists(os.path.join(TOP, "fs/holds.c"))
-
-UNCOUNTED = "reader of a forgotten point failed (kernel references not counted)"
+HOLD = "hold on points that are forgotten"
+UNHELD = "reader of a forgotten point failed (there is no hold)"
 
 
 class Mount:
@@ -150,8 +148,8 @@ class Readers:
             if died and r.status == -signal.SIGBUS:
                 self.world.count("reader of a killed mount")
                 return None
-            if not HOLDS and r.status == -signal.SIGBUS and not use.was_there():
-                self.world.count(UNCOUNTED)
+            if not self.world.has[HOLD] and r.status == -signal.SIGBUS and not use.was_there():
+                self.world.count(UNHELD)
                 return None
             raise Failed(f"reader of {use.point}: {r.told()}")
         got = json.loads(r.out.splitlines()[-1])
@@ -167,8 +165,8 @@ class Readers:
             self.world.count("reader of a killed mount")
         elif use.was_there():
             raise Failed(f"{mount.path}: {use.point} is there, but: {got}")
-        elif got["entered"] and not HOLDS:
-            self.world.count(UNCOUNTED)
+        elif got["entered"] and not self.world.has[HOLD]:
+            self.world.count(UNHELD)
         elif got["entered"] or got["error"] != "ENOENT":
             raise Failed(f"{mount.path}: {use.point} was forgotten, but: {got}")
         else:

@@ -97,7 +97,10 @@ class World:
                                capture_output=True, check=False)
             return r.stdout if r.returncode == 0 else ""
         forget = usage("forget")
+        # Who is in a point stays in it: the kernel's references are counted, and gc heeds them.
+        holds = os.path.exists(os.path.join(TOP, "fs/holds.c")) and "--purge" in forget
         return {
+            "hold on points that are forgotten": holds,
             "purge": "--purge" in forget,
             "policy": "--keep-last" in forget,
             "undelete": bool(usage("undelete")),
