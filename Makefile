@@ -8,6 +8,7 @@
 #   make test       install what is missing, build, run every test
 #   make demo       the same, then show the main job on a tree of this machine
 #   make check      the quick tests (no mounts); also: test-long asan tsan lint
+#   make stress     everything at once for STRESS_SECONDS (300); also: stress-asan stress-tsan
 #   make install    to $(DESTDIR)$(PREFIX)
 #
 # Settings: CC=clang  DEVELOPER=1 (warnings are errors)  T='tests/cli/gc.t …' (only these tests)
@@ -83,7 +84,8 @@ CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
 
-.PHONY: all programs tests-built check test test-long test-run asan tsan lint demo bench install deps clean FORCE
+.PHONY: all programs tests-built check test test-long test-run asan tsan stress stress-asan stress-tsan \
+	stress-run lint demo bench install deps clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -152,6 +154,7 @@ DEPS := tests/lib/deps.sh
 CHECKS := $(UNIT) $(sort $(wildcard tests/cli/*.t))
 MOUNTS := $(sort $(wildcard tests/mount/*.t))
 CRASHES := $(sort $(wildcard tests/crash/*.t))
+STRESS := $(sort $(wildcard tests/stress/*.t))
 LINTS := tests/lint/lint.t
 
 deps:
@@ -175,7 +178,18 @@ asan tsan:
 
 test-run: tests-built
 	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' CS_TEST_LONG=$(CS_TEST_LONG) CS_TEST_QUICK=$(CS_TEST_QUICK) \
-		tests/lib/run-tests $(or $(T),$(CHECKS) $(MOUNTS) $(CRASHES) $(LINTS))
+		tests/lib/run-tests $(or $(T),$(CHECKS) $(MOUNTS) $(CRASHES) $(STRESS) $(LINTS))
+
+stress:
+	$(DEPS) build test
+	$(SUBMAKE) stress-run
+
+stress-asan stress-tsan:
+	$(DEPS) build test
+	$(SUBMAKE) stress-run FLAVOUR=$(@:stress-%=%)
+
+stress-run: tests-built
+	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' tests/stress/run
 
 lint:
 	$(DEPS) build test
