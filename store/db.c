@@ -247,6 +247,7 @@ int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *
 		int dead;
 		mdb_reader_check(db->env, &dead);
 	}
+	cs_db_resident_init(db);
 	*out = db;
 	return CS_OK;
 }
@@ -263,6 +264,7 @@ void cs_db_close(struct cs_db *db)
 	}
 	if (db->env)
 		mdb_env_close(db->env);
+	cs_db_resident_end(db);
 	pthread_mutex_destroy(&db->lock);
 	free(db->dir);
 	free(db);
@@ -321,6 +323,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
+	cs_db_resident_check(db);
 	if (rc == 0) {
 		cs_db_keep_reserve(db);
 		return CS_OK;
@@ -347,6 +350,7 @@ void cs_txn_end(struct cs_txn *t)
 		return;
 	}
 	mdb_txn_reset(t->txn);
+	cs_db_resident_check(db);
 	pthread_mutex_lock(&db->lock);
 	bool keep = db->pooled < POOL_MAX;
 	if (keep) {

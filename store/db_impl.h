@@ -4,6 +4,7 @@
  *
  * db.c       open, transactions, rows
  * db_guard.c what happens when a page of the map cannot be read
+ * db_resident.c  how much of the map is counted as ours
  * db_room.c  room that a full disk cannot take away
  * db_space.c the free pages: counting them, giving them back to the file system
  * db_move.c  values at the end of the file go to free pages in front
@@ -33,6 +34,10 @@ struct cs_db {
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
+	void *map; /* NULL: unknown */
+	size_t map_len;
+	int statm; /* see db_resident.c */
+	_Atomic unsigned transactions;
 	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */
 };
 
@@ -48,6 +53,11 @@ int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages);
 int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
 /* After a commit, which may have used what was set aside: do so anew. */
 void cs_db_keep_reserve(struct cs_db *db);
+
+/* See db_resident.c. After open; before close; after a transaction. */
+void cs_db_resident_init(struct cs_db *db);
+void cs_db_resident_end(struct cs_db *db);
+void cs_db_resident_check(struct cs_db *db);
 
 /* See db_guard.c. Handlers of the process, once; of an environment, before it is opened. */
 void cs_db_guard_install(void);

@@ -114,7 +114,9 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 	v->slots = cs_alloc(b->nslots * sizeof(*v->slots));
 	if (!v->slots)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	if (cs_slots_unpack(s.data, &v->h, v->slots) != CS_OK) {
+	int bad = cs_slots_unpack(s.data, &v->h, v->slots);
+	cs_db_unload(s);
+	if (bad) {
 		free(v->slots);
 		v->slots = NULL;
 		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEP 1000 /* rows a read transaction */
+#define STEP 200 /* rows a read transaction */
 
 void cs_marks_release(struct cs_marks *m)
 {
@@ -48,6 +48,7 @@ static int list_bundles(struct cs_marks *m, struct cs_store *s, struct cs_error 
 				break;
 			from = number + 1;
 			rc = add_bundle(m, number, v, err);
+			cs_db_unload(v);
 			if (rc != CS_OK)
 				break;
 			rc = 1;

@@ -27,7 +27,7 @@ int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...
 
 int cs_cli_open(struct cs_cli *cli, int flags, struct cs_error *err)
 {
-	const struct cs_open_opts opts = { .flags = flags };
+	const struct cs_open_opts opts = { .flags = flags, .cache_bytes = cli->cache_bytes };
 
 	return cs_store_open(cli->store_path, &opts, &cli->store, err);
 }

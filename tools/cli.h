@@ -31,6 +31,7 @@ struct cs_cli {
 	struct cs_cli_common common;
 	const char *store_path;
 	struct cs_store *store; /* NULL until cs_cli_open */
+	size_t cache_bytes;     /* for it; 0: the default */
 	struct cs_out out;
 	struct cs_json json;
 	struct cs_progress_line line;

@@ -69,6 +69,8 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 	return cs_json_put(j, err);
 }
 
+#define GC_CACHE ((size_t)16 << 20) /* each page and bundle is read once: more is of no use */
+
 static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 		  struct cs_error *err)
 {
@@ -77,10 +79,12 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 					 .progress = cs_cli_on_progress, .arg = cli };
 	struct cs_gc_result r;
 	char size[CS_OUT_TEXT];
-	int rc = cs_cli_open(cli, v->dry_run ? CS_OPEN_READ : CS_OPEN_WRITE, err);
+	int rc;
 
 	(void)argc;
 	(void)argv;
+	cli->cache_bytes = GC_CACHE;
+	rc = cs_cli_open(cli, v->dry_run ? CS_OPEN_READ : CS_OPEN_WRITE, err);
 	if (rc != 0)
 		return rc;
 	cs_progress_init(&cli->line, v->quiet);
