@@ -95,7 +95,7 @@ live() {
 	noise 4100 300000 >"$M/a/more/large"
 	life_backup a "$M/a"
 	life_backup b "$M/b"
-	life_forget a
+	life_forget a "${purge[@]}"
 	life_run gc --json
 	noise 5000 200000 >"$M/a/more/new"
 	life_backup a "$M/a" --force
