@@ -323,6 +323,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
+	atomic_store(&db->transactions, 0); /* look now: it may have touched much */
 	cs_db_resident_check(db);
 	if (rc == 0) {
 		cs_db_keep_reserve(db);
@@ -465,9 +466,11 @@ int cs_db_load(struct cs_slice value, struct cs_error *err)
 	return CS_OK; /* an older kernel: the pages come as they are touched */
 }
 
-void cs_db_unload(struct cs_slice value)
+void cs_db_unload(const struct cs_txn *t, struct cs_slice value)
 {
 	uintptr_t start;
+	if (t->write)
+		return;
 	size_t n = pages_of(value, &start);
 	madvise((void *)start, n, MADV_DONTNEED);
 }

@@ -117,11 +117,11 @@ static void nap(long microseconds)
 	nanosleep(&ts, NULL);
 }
 
-/* A read lock on a byte that gc may have for the length of one transaction. */
-static int lock_soon(int fd, off_t at)
+/* A read lock on bytes that gc may have for the length of one transaction. */
+static int lock_soon(int fd, off_t at, off_t len)
 {
 	int rc;
-	for (int waited = 0; (rc = lock(fd, F_RDLCK, at, 1)) != 0; waited++) {
+	for (int waited = 0; (rc = lock(fd, F_RDLCK, at, len)) != 0; waited++) {
 		if (!is_refused() || waited >= GC_WAIT_MS)
 			break;
 		nap(1000);
@@ -181,7 +181,7 @@ int cs_leases_hold_point(struct cs_leases *l, uint64_t seq, struct cs_error *err
 	struct row *r = table_add(&l->points, seq);
 	int rc = r ? CS_OK : cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (rc == CS_OK && !r->count && l->fd >= 0 &&
-	    lock_soon(l->fd, CS_LEASE_POINTS + (off_t)seq) != 0)
+	    lock_soon(l->fd, CS_LEASE_POINTS + (off_t)seq, 1) != 0)
 		rc = is_refused() ? cs_fail(err, CS_E_NOTFOUND, "the point is being removed") :
 				    cannot_lock(err);
 	if (rc == CS_OK) {
@@ -241,9 +241,9 @@ void cs_leases_pins_end(struct cs_leases *l)
 int cs_leases_pin_range(struct cs_leases *l, uint64_t first, uint64_t n, struct cs_error *err)
 {
 	uint64_t from = group_of(first), to = group_of(first + n - 1);
-	if (lock(l->fd, F_RDLCK, CS_LEASE_BUNDLES + (off_t)from, (off_t)(to - from + 1)) == 0)
+	/* gc lets go of what it claimed just after it has let go of the writer's lock */
+	if (lock_soon(l->fd, CS_LEASE_BUNDLES + (off_t)from, (off_t)(to - from + 1)) == 0)
 		return CS_OK;
-	/* gc claims only while it holds the writer lock, which the caller has now */
 	return is_refused() ? cs_fail(err, CS_E_BUSY, "the lease file is locked by a stranger") :
 			      cannot_lock(err);
 }
@@ -256,7 +256,7 @@ int cs_leases_pin(struct cs_leases *l, uint64_t number, struct cs_error *err)
 	pthread_mutex_unlock(&l->lock);
 	if (pinned)
 		return 1;
-	if (lock_soon(l->fd, CS_LEASE_BUNDLES + (off_t)group) != 0)
+	if (lock_soon(l->fd, CS_LEASE_BUNDLES + (off_t)group, 1) != 0)
 		return is_refused() ? cs_fail(err, CS_E_BUSY, "gc is busy with these bundles") :
 				      cannot_lock(err);
 	int rc = CS_OK;
