@@ -19,11 +19,9 @@ chunkstore forget --help | grep -q -e --purge && forget+=(--purge)
 mount_disk() {
 	case $1 in
 	tmpfs) mount -t tmpfs -o size=64m tmpfs "$T/disk" ;;
-	ext4)
-		truncate -s 100M "$T/image"
-		mkfs.ext4 -q -F -m 0 "$T/image" 2>/dev/null && mount -o loop "$T/image" "$T/disk" 2>/dev/null
-		;;
-	esac
+	ext4) truncate -s 100M "$T/image" && mkfs.ext4 -q -F -m 0 "$T/image" 2>/dev/null ;;
+	xfs) truncate -s 300M "$T/image" && mkfs.xfs -q -f "$T/image" 2>/dev/null ;;
+	esac && { [ "$1" = tmpfs ] || mount -o loop "$T/image" "$T/disk" 2>/dev/null; }
 }
 
 # Until not one byte more can be written, and no file made.
@@ -31,12 +29,16 @@ fill_disk() {
 	local i=0
 	cat /dev/zero >"$T/disk/others" 2>/dev/null
 	while (echo x >"$T/disk/others-$i") 2>/dev/null && [ -s "$T/disk/others-$i" ]; do i=$((i + 1)); done
-	sync -f "$T/disk"
-	cat /dev/zero >>"$T/disk/others" 2>/dev/null
+	for i in 1 2 3; do # a file system may find some more
+		sync -f "$T/disk"
+		cat /dev/zero >>"$T/disk/others" 2>/dev/null
+	done
 }
 
 # The disk is full when the store has never freed anything, and again later.
-for fs in tmpfs ext4; do
+kinds=(tmpfs ext4)
+is_long && kinds+=(xfs)
+for fs in "${kinds[@]}"; do
 	mount_disk $fs || { skip "$fs" "cannot be mounted here"; continue; }
 	S=$T/disk/store
 	export CHUNKSTORE_STORE=$S
@@ -45,8 +47,12 @@ for fs in tmpfs ext4; do
 	id=$(backup_json .id)
 	check "$fs: another" backup s "$T/b"
 	fill_disk
-	check_status "$fs: no third: the disk is full" 1 backup s "$T/c"
-	one_line_error "$fs: which it says" "[Nn]o space"
+	if [ $fs = xfs ]; then # which set aside more than we asked for
+		skip "$fs: no third: the disk is full" "there may be room"
+	else
+		check_status "$fs: no third: the disk is full" 1 backup s "$T/c"
+		one_line_error "$fs: which it says" "[Nn]o space"
+	fi
 	check "$fs: forget" "${forget[@]}" "$id"
 	run chunkstore gc --json
 	num "$fs: gc frees what the point had" "$(json .stored_freed)" -gt 5000000
@@ -61,5 +67,6 @@ for fs in tmpfs ext4; do
 	done
 	check "$fs: verify" chunkstore verify
 	umount "$T/disk"
+	rm -f "$T/image"
 done
 done_testing

@@ -58,14 +58,21 @@ life_settled() {
 # id_of SERIES: of its oldest point.
 id_of() { chunkstore list --json "$1" | jq -r 'sort_by(.number)[0].id'; }
 
-# life_forget SERIES [OPTION]: its oldest point.
+# life_forget SERIES [OPTION]: its oldest point, which is then $gone.
 life_forget() {
-	local id
-	id=$(id_of "$1")
+	gone=$(id_of "$1")
 	life "forget $*"
-	mark change "$id"
-	watched chunkstore forget "${@:2}" "$id" >/dev/null || fail "life: forget $*"
-	mark lacks "$id"
+	mark change "$gone"
+	watched chunkstore forget "${@:2}" "$gone" >/dev/null || fail "life: forget $*"
+	mark lacks "$gone"
+}
+
+# life_undelete ID: out of the trash, whole, whatever gc has done meanwhile.
+life_undelete() {
+	life undelete
+	mark change "$1"
+	watched chunkstore undelete "$1" >/dev/null || fail "life: undelete"
+	mark has "$1"
 }
 
 life_run() {
@@ -79,7 +86,7 @@ life_skip() {
 }
 
 live() {
-	local one two
+	local one two trashed
 	make_tree "$M/a" 1000
 	make_tree "$M/b" 2000
 	cp "$M/a/more/large" "$M/b/some/large-of-a"
@@ -123,21 +130,15 @@ live() {
 
 	[ ${#purge[@]} -gt 0 ] || life_skip "forget --purge"
 	life_forget b
+	trashed=$gone
 	life_forget a "${purge[@]}"
-	if can undelete; then
-		local id
-		id=$(chunkstore list --json y | jq -r '.[0].id')
-		life_forget y
-		life "undelete y"
-		mark change "$id"
-		watched chunkstore undelete "$id" >/dev/null || fail "life: undelete"
-		mark has "$id"
-	else
-		life_skip undelete
-	fi
+	can undelete || life_skip undelete
 	life_run gc --json
 	if can compact; then life_run compact -q; else life_skip compact; fi
 	life_backup a "$M/b"
 	life_forget x "${purge[@]}"
+	life_run gc --json
+	! can undelete || life_undelete "$trashed"
+	life_forget a "${purge[@]}"
 	life_run gc --json
 }

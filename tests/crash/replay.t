@@ -7,7 +7,7 @@
 need_preload
 
 cuts=4
-is_long && cuts=250
+is_long && cuts=200
 seed=${CS_TEST_SEED:-$((RANDOM * 32768 + RANDOM))}
 diag "seed $seed (CS_TEST_SEED)"
 
