@@ -11,7 +11,7 @@ from points import LIVE, PURGED, TRASHED
 from world import Failed
 
 KEEP = 4  # points of a series, about
-NOT_THERE = re.compile(r"no point|not in the (list|trash)|being removed|no series|forgotten by", re.I)
+NOT_THERE = re.compile(r"no point|(not|is) in the (list|trash)|being removed|no series|forgotten by", re.I)
 
 
 def rows(result):
