@@ -87,7 +87,7 @@ class Registry:
     def freeze(self, world, source, path, tag):
         """Copy a source. The copy goes with its last user."""
         r = subprocess.run(["cp", "-a", source, path], env=world.env, capture_output=True,
-                           text=True, check=False)
+                           text=True, check=False, start_new_session=True)
         if r.returncode != 0:
             raise Failed(f"cp -a {source} {path}: {r.stderr}")
         return Truth(path, tag)
