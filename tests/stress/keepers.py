@@ -11,7 +11,7 @@ from points import LIVE, PURGED, TRASHED
 from world import Failed
 
 KEEP = 4  # points of a series, about
-NOT_THERE = re.compile(r"no point|not in the (list|trash)|being removed|no series|forgotten by", re.I)
+NOT_THERE = re.compile(r"no point|(not|is) in the (list|trash)|being removed|no series|forgotten by", re.I)
 
 
 def rows(result):
@@ -117,7 +117,7 @@ class Forgetter:
             else:
                 self.forget([rng.choice(trashed)], True)
         elif has["policy"] and kind < 0.4:
-            self.policy(series, live)
+            self.policy(series)
         elif len(live) > KEEP or (live and kind > 0.97):
             n = rng.randint(1, max(1, len(live) - KEEP + 1))
             self.forget(rng.sample(live, n), rng.random() < 0.5)
@@ -174,28 +174,23 @@ class Forgetter:
 
     # ------------------------------------------------------------ by policy
 
-    def policy(self, series, live):
+    def policy(self, series):
         rng, purge = self.rng, self.rng.random() < 0.3
         rule = rng.choice([["--keep-last", "2"], ["--keep-last", "3"], ["--keep-hourly", "1"],
                            ["--keep-within", "1d"], ["--keep-last", "2", "--keep-daily", "3"]])
-        self.registry.claim(live)
         argv = ["chunkstore", "forget", "--json", "--series", series, *rule,
                 *(["--purge"] if purge else [])]
-        r = self.world.run("forget by policy", argv, rng, 0.05)
-        if r.status == 1 and not live and NOT_THERE.search(r.err):
-            return
-        if r.status != 0 and not r.killed and not self.world.failed():
-            raise Failed(f"{' '.join(argv)}: {r.told()}")
-        if r.status != 0:
-            self.find_out(live)
-            return
-        done = {x["id"] for x in rows(r) if x["done"]}
+        live = self.registry.policy_begins(series)
+        done = set()
         state = PURGED if purge else TRASHED
-        for p in live:
+        r = self.world.run("forget by policy", argv)
+        if r.status == 0:
+            done = {x["id"] for x in rows(r) if x["done"]}
+        new = self.registry.policy_ends(series, done, state)
+        if r.status != 0 and (live or not NOT_THERE.search(r.err)) and not self.world.failed():
+            raise Failed(f"{' '.join(argv)}: {r.told()}")
+        for p in live + new:
             self.registry.settle(p, state if p.id in done else LIVE)
-        for id_ in done - {p.id for p in live}:
-            if not self.registry.settle_early(id_, state):
-                self.find_out([self.registry.points[id_]])
 
 
 class Collector:

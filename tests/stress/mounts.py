@@ -38,9 +38,6 @@ class Mount:
         self.deaths = 0
         os.makedirs(self.path)
 
-    def deadline(self):
-        return time.monotonic() + 60 * self.world.slower
-
     def is_mounted(self):
         return self.path in stuck.mounts_below(self.world.dir)
 
@@ -60,7 +57,7 @@ class Mount:
     def begin(self):
         argv = ["chunkfs", "-f", *self.rng.choice(OPTIONS), self.world.store, self.path]
         self.job = self.world.start("mount", argv, mounted=True)
-        end = self.deadline()
+        end = time.monotonic() + self.world.limit()
         while not self.is_mounted():
             if self.job.process.poll() is not None or time.monotonic() > end:
                 self.world.kill(self.job)
@@ -81,14 +78,14 @@ class Mount:
         self.world.count("mount killed")
         unmount(self.path, lazily=True)
         with self.changed:
-            self.changed.wait_for(lambda: not self.users, 60 * self.world.slower)
+            self.changed.wait_for(lambda: not self.users, self.world.limit())
         return None
 
     def leave(self):
         """Unmount when nobody is in it any more: then it cannot be busy."""
         with self.changed:
             self.serving = False
-            if not self.changed.wait_for(lambda: not self.users, 200 * self.world.slower):
+            if not self.changed.wait_for(lambda: not self.users, 2 * self.world.limit()):
                 raise Failed(f"{self.path}: somebody is still in it")
         r = unmount(self.path)
         if r.returncode != 0:
@@ -229,9 +226,8 @@ class Holder:
         job = self.world.start("hold", self.readers.argv("hold", mount, p, self.rng),
                                mounted=True, stdin=subprocess.PIPE)
         with self.registry.keeping(p.truth):
-            if not select.select([job.process.stdout], [], [], 60 * self.world.slower)[0]:
-                stuck.dump(self.world, job)
-                raise Failed(f"deadlock: {' '.join(job.argv)} has not entered the point")
+            if not select.select([job.process.stdout], [], [], self.world.limit())[0]:
+                self.world.deadlock(job)
             said = job.process.stdout.readline()
             if said != "in\n":
                 raise Failed(f"{p} could not be entered: {said!r} {self.world.finish(job).told()}")

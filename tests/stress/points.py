@@ -81,13 +81,14 @@ class Registry:
         self.early = {}  # id -> where a policy has put a point that is not known yet
         self.empties = 0  # odd: a gc that empties the trash is running
         self.forgetting = {}  # series -> Lock
+        self.newcomers = {}  # series a policy is looking at -> points that came meanwhile
 
     # ------------------------------------------------------------ coming
 
     def freeze(self, world, source, path, tag):
         """Copy a source. The copy goes with its last user."""
         r = subprocess.run(["cp", "-a", source, path], env=world.env, capture_output=True,
-                           text=True, check=False)
+                           text=True, check=False, start_new_session=True)
         if r.returncode != 0:
             raise Failed(f"cp -a {source} {path}: {r.stderr}")
         return Truth(path, tag)
@@ -107,6 +108,9 @@ class Registry:
                 old.renamed |= (old.series, old.name) == (p.series, p.name)
             p.state = self.early.pop(p.id, LIVE)
             self.points[p.id] = p
+            if p.series in self.newcomers:
+                self.take(p)
+                self.newcomers[p.series].append(p)
             if p.state != PURGED:
                 truth.users += 1
         return p
@@ -162,12 +166,32 @@ class Registry:
         with self.lock:
             return self.forgetting.setdefault(series, threading.Lock())
 
+    def take(self, p):
+        p.claimed = True
+        p.changes += 1
+        p.empties = self.empties
+
     def claim(self, points):
         with self.lock:
             for p in points:
-                p.claimed = True
-                p.changes += 1
-                p.empties = self.empties
+                self.take(p)
+
+    def policy_begins(self, series):
+        """Claims all points of the series, and those that come until the policy ends."""
+        with self.lock:
+            self.newcomers[series] = []
+            live = [p for p in self.points.values() if p.series == series and p.state == LIVE]
+            for p in live:
+                self.take(p)
+        return live
+
+    def policy_ends(self, series, done, state):
+        """Newcomers; ids among those done that are not known yet will be when they come."""
+        with self.lock:
+            for id_ in done:
+                if id_ not in self.points:
+                    self.early[id_] = state
+            return self.newcomers.pop(series)
 
     def settle(self, p, state):
         with self.lock:
@@ -180,14 +204,6 @@ class Registry:
                 p.maybe_gone = True
         if state == PURGED and old != PURGED:
             self.let_go(p.truth)
-
-    def settle_early(self, id_, state):
-        """A policy forgot a point whose backup has not told us yet. False: it has."""
-        with self.lock:
-            if id_ in self.points:
-                return False
-            self.early[id_] = state
-            return True
 
     @contextlib.contextmanager
     def emptying(self):

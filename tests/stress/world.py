@@ -66,13 +66,16 @@ class World:
         self.store = self.path("store")
         self.stop = threading.Event()  # no new operations
         self.began = time.monotonic()
+        self.threads = []
         self.lock = threading.Lock()
         # guarded by lock
         self.jobs = {}  # pid -> Job
         self.counts = Counter()
         self.bytes = 0
         self.failures = []
+        self.failed_at = 0
         self.typical = {}  # kind -> seconds
+        self.over = False  # no new processes
         self.logfile = open(self.path("log"), "w", buffering=1)
         self.env = self.environment()
         self.has = self.features()
@@ -138,8 +141,11 @@ class World:
 
     def fail(self, text):
         with self.lock:
+            if self.over:
+                return  # of what was interrupted nothing else is to be expected
             self.failures.append(text)
             first = len(self.failures) == 1
+            self.failed_at = time.monotonic()
             changing = [j for j in self.jobs.values() if not j.mounted]
         self.say(f"FAILED after {self.elapsed():.1f} s: {text}")
         self.stop.set()
@@ -165,17 +171,27 @@ class World:
             except Exception:  # pylint: disable=broad-except
                 self.fail(traceback.format_exc())
         t = threading.Thread(target=body, name=name, daemon=True)
+        self.threads.append(t)
         t.start()
-        return t
+
+    def join(self):
+        """Wait for all actors; after a failure not for ever."""
+        for t in self.threads:
+            while t.is_alive():
+                t.join(1)
+                if self.failed() and time.monotonic() > self.failed_at + self.limit() / 2:
+                    return
 
     # ------------------------------------------------------------ processes
 
-    def start(self, kind, argv, cwd=None, mounted=False, stdin=subprocess.DEVNULL):
-        p = subprocess.Popen(argv, cwd=cwd, env=self.env, stdin=stdin, text=True,
-                             errors="replace", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             start_new_session=True)
-        job = Job(kind, argv, p, time.monotonic(), mounted)
+    def start(self, kind, argv, mounted=False, stdin=subprocess.DEVNULL):
         with self.lock:
+            if self.over:
+                raise Failed("interrupted")
+            p = subprocess.Popen(argv, env=self.env, stdin=stdin, text=True, errors="replace",
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 start_new_session=True)
+            job = Job(kind, argv, p, time.monotonic(), mounted)
             self.jobs[p.pid] = job
         self.log(f"begin {kind} [{p.pid}] {' '.join(argv)}")
         return job
@@ -189,24 +205,19 @@ class World:
 
     def finish(self, job, kill_after=None):
         """Wait until it ends; or kill it, if it has not ended by then. Late is a failure."""
-        killed = False
-        text = {}
         try:
-            text = self.collect(job, kill_after)
+            text = job.process.communicate(timeout=kill_after or self.limit())
         except subprocess.TimeoutExpired:
-            killed = True
+            if kill_after is None:
+                self.deadlock(job)
             self.log(f"kill -9 {job.kind} [{job.process.pid}]")
             self.kill(job)
-        if killed:
-            try:
-                text = self.collect(job, None)
-            finally:
-                self.kill(job)
-        seconds = time.monotonic() - job.began
+            text = job.process.communicate()
         status = job.process.returncode
+        killed = kill_after is not None and status == -signal.SIGKILL
+        seconds = time.monotonic() - job.began
         with self.lock:
             del self.jobs[job.process.pid]
-            killed = killed and status == -signal.SIGKILL
             self.counts[job.kind + (" killed" if killed else "")] += 1
             if not killed:
                 old = self.typical.get(job.kind, seconds)
@@ -215,18 +226,15 @@ class World:
         self.log(f"end   {job.kind} [{job.process.pid}] {seconds:.3f} s, {r.told()[:400]!r}")
         return r
 
-    def collect(self, job, kill_after):
-        limit = DEADLINE * self.slower
-        try:
-            return job.process.communicate(
-                timeout=limit if kill_after is None else kill_after)
-        except subprocess.TimeoutExpired:
-            if kill_after is not None:
-                raise
-            stuck.dump(self, job)
-            self.kill(job)
-            raise Failed(f"deadlock: {' '.join(job.argv)} has not ended in "
-                         f"{limit} s; see {self.path('stuck')}") from None
+    def limit(self):
+        return DEADLINE * self.slower
+
+    def deadlock(self, job):
+        """It has not done in time what it had to do."""
+        stuck.dump(self, job)
+        self.kill(job)
+        raise Failed(f"deadlock: {' '.join(job.argv)} has not got on for {self.limit()} s; "
+                     f"see {self.path('stuck')}")
 
     def run(self, kind, argv, rng=None, kill=0.0, **kw):
         """Run to the end. rng, kill: with this probability it is killed somewhere on its way."""
@@ -236,7 +244,7 @@ class World:
         if not rng or rng.random() >= probability:
             return None
         with self.lock:
-            return rng.random() * self.typical.get(kind, 0.5) * 1.2
+            return 0.001 + rng.random() * self.typical.get(kind, 0.5) * 1.2
 
     def must(self, kind, argv, **kw):
         """Run what has to succeed."""
@@ -260,11 +268,14 @@ class World:
         """Kill and unmount what is left; remove the directory, unless it is evidence."""
         self.stop.set()
         with self.lock:
+            self.over = True
             jobs = list(self.jobs.values())
         for job in jobs:
             self.kill(job)
         for m in reversed(stuck.mounts_below(self.dir)):
             unmount(m, lazily=True)
+        for t in self.threads:
+            t.join(10)
         self.logfile.close()
         if self.failed() or self.keep:
             return
