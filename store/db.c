@@ -465,10 +465,12 @@ int cs_db_load(struct cs_slice value, struct cs_error *err)
 	return CS_OK; /* an older kernel: the pages come as they are touched */
 }
 
-void cs_db_unload(struct cs_slice value)
+void cs_db_unload(struct cs_txn *t, struct cs_slice value)
 {
-	uintptr_t start;
+	uintptr_t start, map = (uintptr_t)t->db->map;
 	size_t n = pages_of(value, &start);
+	if (t->write && (!map || start < map || start + n > map + t->db->map_len))
+		return; /* to let go of other memory is to zero it */
 	madvise((void *)start, n, MADV_DONTNEED);
 }
 

@@ -94,8 +94,12 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
  * each. CS_E_IO when the disk cannot give them: to touch them would be SIGBUS.
  */
 int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
-/* The value is not needed any more: stop counting its pages as this process's memory. */
-void cs_db_unload(struct cs_slice value);
+/*
+ * The value is not needed any more: stop counting its pages as this process's
+ * memory. Nothing happens to what a write transaction has written, or what lies
+ * on a page with that: it is not in the map but in LMDB's memory.
+ */
+void cs_db_unload(struct cs_txn *t, struct cs_slice value);
 
 /* Integer keys and values (CS_T_BUNDLES, _INDEX, _MOVED, _POINTS, _SERIES_IDS). */
 static inline struct cs_slice cs_u64_key(const uint64_t *v)

@@ -243,7 +243,6 @@ static int move_big(struct mover *v, MDB_dbi dbi, MDB_val *key, const MDB_val *v
 	if (rc == 0 && (room.mv_size != value->mv_size ||
 			memcmp(room.mv_data, value->mv_data, value->mv_size) != 0))
 		rc = MDB_CORRUPTED;
-	cs_db_unload(s);
 	if (rc)
 		return rc;
 	v->moved += value->mv_size;

@@ -115,7 +115,7 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 	if (!v->slots)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	int bad = cs_slots_unpack(s.data, &v->h, v->slots);
-	cs_db_unload(s);
+	cs_db_unload(g->txn, s);
 	if (bad) {
 		free(v->slots);
 		v->slots = NULL;

@@ -48,7 +48,7 @@ static int list_bundles(struct cs_marks *m, struct cs_store *s, struct cs_error 
 				break;
 			from = number + 1;
 			rc = add_bundle(m, number, v, err);
-			cs_db_unload(v);
+			cs_db_unload(t, v);
 			if (rc != CS_OK)
 				break;
 			rc = 1;

@@ -31,14 +31,14 @@ static void decompressor_give(struct cs_store *s, struct cs_decompressor *d)
 	cs_decompressor_free(d);
 }
 
-static int decode_value(struct cs_decompressor *d, uint64_t number, struct cs_slice v,
-			struct cs_bundle **out, struct cs_error *err)
+static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t number,
+			struct cs_slice v, struct cs_bundle **out, struct cs_error *err)
 {
 	int rc = cs_db_load(v, err);
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_bundle_decode(d, number, v.data, v.len, out);
-	cs_db_unload(v);
+	cs_db_unload(t, v);
 	if (rc != CS_OK)
 		cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number, cs_code_text(rc));
 	return rc;
@@ -60,7 +60,7 @@ static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, str
 			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
 				     (unsigned long long)number);
 		} else if (rc == 1) {
-			rc = decode_value(d, number, v, &b, err);
+			rc = decode_value(t, d, number, v, &b, err);
 		}
 		cs_txn_end(t);
 	}

@@ -173,7 +173,7 @@ static int check_next(struct verify *v, struct cs_decompressor *d, uint64_t *fro
 		int bad = cs_db_load(s, NULL);
 		if (bad == CS_OK)
 			bad = cs_bundle_decode(d, number, s.data, s.len, &b);
-		cs_db_unload(s);
+		cs_db_unload(t, s);
 		if (bad == CS_OK) {
 			check_chunks(v, t, number, b);
 			cs_bundle_free(b);

@@ -449,6 +449,32 @@ static void the_state_before_the_last_transaction_stays_whole(void **state)
 	cs_db_close(db);
 }
 
+/* What a transaction has written lies in LMDB's heap: to let go of that would zero it. */
+static void unload_spares_what_was_just_written(void **state)
+{
+	struct model m = { { 0 } };
+	struct cs_db *db = open_db(CS_DB_CREATE);
+	struct cs_slice v;
+	uint64_t k = 1, small = 7;
+
+	(void)state;
+	struct cs_txn *t = begin(db);
+	put(t, &m, 5);
+	assert_int_equal(cs_db_put(t, CS_T_BUNDLES, cs_u64_key(&k), cs_u64_key(&small), NULL),
+			 CS_OK);
+	for (int i = 0; i < 2; i++) {
+		uint64_t number = i ? 6 : 1;
+		assert_int_equal(cs_db_get(t, CS_T_BUNDLES, cs_u64_key(&number), &v, NULL), 1);
+		cs_db_unload(t, v);
+	}
+	assert_int_equal(cs_db_get(t, CS_T_BUNDLES, cs_u64_key(&k), &v, NULL), 1);
+	assert_int_equal(v.len, 8);
+	assert_memory_equal(v.data, &small, 8);
+	assert_true(holds(t, 5, m.version[5]));
+	commit(t);
+	cs_db_close(db);
+}
+
 /* ---- moving */
 
 /* Rows of the other tables: many keys, several values a key, names. */
@@ -871,6 +897,7 @@ int main(void)
 		cmocka_unit_test_setup(a_file_system_that_cannot_is_no_error, set_up),
 		cmocka_unit_test_setup(the_end_of_the_file_can_be_cut, set_up),
 		cmocka_unit_test_setup(the_state_before_the_last_transaction_stays_whole, set_up),
+		cmocka_unit_test_setup(unload_spares_what_was_just_written, set_up),
 		cmocka_unit_test_setup(what_does_not_fit_in_front_stays, set_up),
 		cmocka_unit_test_setup(what_is_at_the_end_moves_to_the_front, set_up),
 		cmocka_unit_test_setup(the_list_of_free_pages_moves_too, set_up),
