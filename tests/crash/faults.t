@@ -16,8 +16,10 @@ mkdir "$M/source"
 noise 1 20000 >"$M/source/one"
 cp "$M/a/some/file-3" "$M/source/known"
 new_store || exit 1
+noise 6000 2500000 >"$M/a/first" # in front, so that compact has room to move the rest to
 backup a "$M/a" || fail "backup"
 gone=$(backup_json .id)
+rm "$M/a/first"
 for i in $(seq 12); do noise $((4000 + i)) $((i * 1500)) >"$M/a/some/file-$i"; done
 noise 4100 300000 >"$M/a/more/large"
 backup a "$M/a" || fail "backup"
@@ -28,7 +30,12 @@ chunkstore forget "${purge[@]}" "$gone" >/dev/null || fail "forget"
 noise 4200 100000 >"$M/a/more/newest"
 mv "$S" "$M/base"
 
-fresh() { rm -rf "$S" && cp -r "$M/base" "$S"; }
+# The store before COMMAND, which has something to do.
+fresh() {
+	rm -rf "$S"
+	cp -r "$M/base" "$S"
+	[ "${1-}" != compact ] || chunkstore gc -q
+}
 
 command_of() {
 	case $1 in
@@ -79,7 +86,7 @@ message_of() {
 # try COMMAND FAULT: prints what is wrong, if anything.
 try() {
 	local what=$1 fault=$2 hit wanted why allowed
-	fresh
+	fresh "$what"
 	# shellcheck disable=SC2046
 	run faulty "$fault" $(command_of "$what")
 	hit=$(grep -m 1 " ${fault%%:*}\$" "$T/report") || { echo "was not hit"; return; }
@@ -114,7 +121,7 @@ tried=0
 loop() {
 	local what=$1 kind count n bad=
 	for kind in enospc enospc+ eio eio+ late eintr short short+ kill killsync; do
-		fresh
+		fresh "$what"
 		# shellcheck disable=SC2046
 		run faulty "${kind%+}:0" $(command_of "$what")
 		[ $status -eq 0 ] || { bad="rehearsal: $(stderr)"; break; }

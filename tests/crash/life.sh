@@ -97,6 +97,10 @@ live() {
 	life init
 	watched chunkstore init >/dev/null || fail "life: init"
 	mark store
+	# in front of all others, so that compact will have room to move them to
+	mkdir "$M/z"
+	noise 6000 2500000 >"$M/z/early"
+	life_backup z "$M/z"
 	life_backup a "$M/a"
 	for i in $(seq 12); do noise $((4000 + i)) $((i * 1500)) >"$M/a/some/file-$i"; done
 	noise 4100 300000 >"$M/a/more/large"
@@ -133,8 +137,9 @@ live() {
 	trashed=$gone
 	life_forget a "${purge[@]}"
 	can undelete || life_skip undelete
+	life_forget z "${purge[@]}"
 	life_run gc --json
-	if can compact; then life_run compact -q; else life_skip compact; fi
+	if can compact; then life_run compact --json; else life_skip compact; fi
 	life_backup a "$M/b"
 	life_forget x "${purge[@]}"
 	life_run gc --json
