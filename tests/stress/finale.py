@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from keepers import compare_trees, rows
-from mounts import HOLD, Mount
+from mounts import Mount
 from points import LIVE, PURGED, TRASHED
 from world import Failed
 
@@ -46,8 +46,7 @@ class Finale:
         mount.begin()
         try:
             self.every_point(mount)
-            if self.world.has[HOLD]:
-                self.held_space(mount)
+            self.held_space(mount)
         finally:
             mount.leave()
         self.nothing_is_left()
@@ -67,9 +66,9 @@ class Finale:
             raise Failed(f"verify: {r.out}")
 
     def purge(self, points):
-        argv = ["chunkstore", "forget", *(["--purge"] if self.world.has["purge"] else [])]
         if points:
-            self.world.must("forget --purge", argv + [p.id for p in points])
+            self.world.must("forget --purge",
+                            ["chunkstore", "forget", "--purge", *[p.id for p in points]])
         for p in points:
             self.registry.claim([p])
             self.registry.settle(p, PURGED)
@@ -147,8 +146,7 @@ class Finale:
 
     def nothing_is_left(self):
         self.purge(self.registry.of_state(LIVE))
-        if self.world.has["empty trash"]:
-            self.world.must("gc --empty-trash", ["chunkstore", "gc", "--empty-trash"])
+        self.world.must("gc --empty-trash", ["chunkstore", "gc", "--empty-trash"])
         self.gc()
         s = disk(self.world, "when all is forgotten")
         if s["points"] or s["bundles"] or s["moved_rows"] or s["index_rows"]:

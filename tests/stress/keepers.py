@@ -105,18 +105,16 @@ class Forgetter:
         self.world.stop.wait(self.rng.random() * 0.1)
 
     def forget_in(self, series):
-        rng, has = self.rng, self.world.has
+        rng = self.rng
         live = self.registry.of_state(LIVE, series)
         trashed = self.registry.of_state(TRASHED, series)
         kind = rng.random()
-        if not has["undelete"]:  # a running backup's parent is not safe from forget yet
-            live = sorted(live, key=lambda p: p.seq)[:-3]
         if trashed and kind < 0.25:
             if rng.random() < 0.7:
                 self.undelete(rng.choice(trashed))
             else:
                 self.forget([rng.choice(trashed)], True)
-        elif has["policy"] and kind < 0.4:
+        elif kind < 0.4:
             self.policy(series)
         elif len(live) > KEEP or (live and kind > 0.97):
             n = rng.randint(1, max(1, len(live) - KEEP + 1))
@@ -125,17 +123,14 @@ class Forgetter:
     # ------------------------------------------------------------ by name
 
     def forget(self, points, purge):
-        has = self.world.has
-        purge = purge and has["purge"]
         self.registry.claim(points)
         argv = ["chunkstore", "forget", *(["--purge"] if purge else [])]
         argv += [p.selector(self.rng) for p in points]
         kind = "forget --purge" if purge else "forget"
         r = self.world.run(kind, argv, self.rng, 0.05)
         if r.status == 0:
-            state = PURGED if purge or not has["undelete"] else TRASHED
             for p in points:
-                self.registry.settle(p, state)
+                self.registry.settle(p, PURGED if purge else TRASHED)
                 self.seen_gone(p)
         elif r.killed:
             self.find_out(points)
@@ -163,10 +158,8 @@ class Forgetter:
         """
         self.collector.to_the_end()
         listed = {x["id"] for x in rows(self.world.must("list", ["chunkstore", "list", "--json"]))}
-        trash = set()
-        if self.world.has["undelete"]:
-            trash = {x["id"] for x in rows(self.world.must(
-                "list --trash", ["chunkstore", "list", "--trash", "--json"]))}
+        trash = {x["id"] for x in rows(self.world.must(
+            "list --trash", ["chunkstore", "list", "--trash", "--json"]))}
         for p in points:
             self.registry.settle(p, LIVE if p.id in listed else
                                  TRASHED if p.id in trash else PURGED)
@@ -235,12 +228,12 @@ class Collector:
     def step(self):
         rng = self.rng
         argv = ["chunkstore", "gc", "--json"]
-        if self.world.has["empty trash"] and rng.random() < 0.2:
+        if rng.random() < 0.2:
             with self.registry.emptying():
                 self.finish(self.start([*argv, "--empty-trash"]))
         else:
             argv += ["--dry-run"] if rng.random() < 0.1 else []
-            if self.world.has["compact"] and rng.random() < 0.25:
+            if rng.random() < 0.25:
                 argv = ["chunkstore", "compact", "--json"]
             jobs = [self.start(argv) for _ in range(2 if rng.random() < 0.2 else 1)]
             for job in jobs:

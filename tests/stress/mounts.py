@@ -18,8 +18,6 @@ from world import Failed, unmount
 READER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "reader.py")
 OPTIONS = (["-o", "cache=1M"], [], ["-o", "nopush"], ["-o", "cache=4M,nopush"])
 SERVES = 8  # seconds, about
-HOLD = "hold on points that are forgotten"
-UNHELD = "reader of a forgotten point failed (there is no hold)"
 
 
 class Mount:
@@ -145,9 +143,6 @@ class Readers:
             if died and r.status == -signal.SIGBUS:
                 self.world.count("reader of a killed mount")
                 return None
-            if not self.world.has[HOLD] and r.status == -signal.SIGBUS and not use.was_there():
-                self.world.count(UNHELD)
-                return None
             raise Failed(f"reader of {use.point}: {r.told()}")
         got = json.loads(r.out.splitlines()[-1])
         self.world.compared(got["bytes"])
@@ -162,8 +157,6 @@ class Readers:
             self.world.count("reader of a killed mount")
         elif use.was_there():
             raise Failed(f"{mount.path}: {use.point} is there, but: {got}")
-        elif got["entered"] and not self.world.has[HOLD]:
-            self.world.count(UNHELD)
         elif got["entered"] or got["error"] != "ENOENT":
             raise Failed(f"{mount.path}: {use.point} was forgotten, but: {got}")
         else:
@@ -240,6 +233,6 @@ class Holder:
 
     def forget(self, p):
         self.registry.claim([p])
-        purge = ["--purge"] if self.world.has["purge"] else []
-        self.world.must("forget --purge", ["chunkstore", "forget", *purge, f"{p.series}/{p.name}"])
+        self.world.must("forget --purge",
+                        ["chunkstore", "forget", "--purge", f"{p.series}/{p.name}"])
         self.registry.settle(p, PURGED)

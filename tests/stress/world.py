@@ -78,7 +78,6 @@ class World:
         self.over = False  # no new processes
         self.logfile = open(self.path("log"), "w", buffering=1)
         self.env = self.environment()
-        self.has = self.features()
 
     def environment(self):
         report = self.path("sanitizer")
@@ -92,24 +91,6 @@ class World:
         env["LSAN_OPTIONS"] = (f"suppressions={supp}:print_suppressions=0:"
                                f"{env.get('LSAN_OPTIONS', '')}")
         return env
-
-    def features(self):
-        """What this chunkstore can do."""
-        def usage(*argv):
-            r = subprocess.run(["chunkstore", *argv, "--help"], env=self.env, text=True,
-                               capture_output=True, check=False)
-            return r.stdout if r.returncode == 0 else ""
-        forget = usage("forget")
-        # Who is in a point stays in it: the kernel's references are counted, and gc heeds them.
-        holds = os.path.exists(os.path.join(TOP, "fs/holds.c")) and "--purge" in forget
-        return {
-            "hold on points that are forgotten": holds,
-            "purge": "--purge" in forget,
-            "policy": "--keep-last" in forget,
-            "undelete": bool(usage("undelete")),
-            "empty trash": "--empty-trash" in usage("gc"),
-            "compact": bool(usage("compact")),
-        }
 
     # ------------------------------------------------------------ small things
 
