@@ -411,6 +411,7 @@ int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 {
 	MDB_val k = val(key), v = val(value);
 	int rc;
+	cs_db_resident_check(t->db); /* a large index may be touched all over in one transaction */
 	GUARDED(rc, put(t, table, &k, &v, 0));
 	return rc ? fail(t->db, write_error(t->db, rc), "write", err) : CS_OK;
 }
@@ -532,6 +533,16 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	*key = (struct cs_slice){ k.mv_data, k.mv_size };
 	*value = (struct cs_slice){ v.mv_data, v.mv_size };
 	return 1;
+}
+
+int cs_db_leaf_pages(struct cs_txn *t, enum cs_table table, uint64_t *out, struct cs_error *err)
+{
+	MDB_stat m;
+	int rc = mdb_stat(t->txn, t->db->dbi[table], &m);
+	if (rc)
+		return fail(t->db, rc, "stat", err);
+	*out = m.ms_leaf_pages;
+	return CS_OK;
 }
 
 /* ---- counters */

@@ -100,6 +100,10 @@ int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
  */
 void cs_db_unload(const struct cs_txn *t, struct cs_slice value);
 
+/* Pages that hold a table's rows: no more are in memory when a transaction changes rows. */
+int cs_db_leaf_pages(struct cs_txn *t, enum cs_table table, uint64_t *out,
+		     struct cs_error *err) CS_MUST_CHECK;
+
 /* Integer keys and values (CS_T_BUNDLES, _INDEX, _MOVED, _POINTS, _SERIES_IDS). */
 static inline struct cs_slice cs_u64_key(const uint64_t *v)
 {

@@ -17,8 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RESIDENT_MAX ((uint64_t)32 << 20)
-#define ASK_EVERY 16 /* transactions */
+#define RESIDENT_MAX ((uint64_t)16 << 20)
+#define ASK_EVERY 16 /* transactions, or rows put */
 
 /* LMDB does not tell where it has mapped the file; the kernel does. */
 void cs_db_resident_init(struct cs_db *db)

@@ -87,6 +87,18 @@ void cs_link_key(const struct cs_link *l, uint8_t out[CS_LINK_KEY_SIZE])
 		out[12 + i] = (uint8_t)(l->stamp >> (8 * (3 - i)));
 }
 
+struct cs_link cs_link_from_key(const uint8_t key[CS_LINK_KEY_SIZE])
+{
+	struct cs_link l = { 0 };
+	for (int i = 0; i < 4; i++)
+		l.volume = l.volume << 8 | key[i];
+	for (int i = 0; i < 8; i++)
+		l.ino = l.ino << 8 | key[4 + i];
+	for (int i = 0; i < 4; i++)
+		l.stamp = l.stamp << 8 | key[12 + i];
+	return l;
+}
+
 int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l, struct cs_error *err)
 {
 	uint8_t key[CS_LINK_KEY_SIZE];

@@ -42,6 +42,7 @@ int cs_link_compare(const struct cs_link *a, const struct cs_link *b);
 #define CS_LINK_KEY_SIZE 16
 /* Big-endian volume, inode and stamp: bytewise order is numeric order. */
 void cs_link_key(const struct cs_link *l, uint8_t out[CS_LINK_KEY_SIZE]);
+struct cs_link cs_link_from_key(const uint8_t key[CS_LINK_KEY_SIZE]); /* first = 0 */
 int cs_link_add(struct cs_pages_writer *w, const struct cs_link *l,
 		struct cs_error *err) CS_MUST_CHECK;
 int cs_links_unpack(const void *page, size_t len, struct cs_link **out, size_t *n) CS_MUST_CHECK;

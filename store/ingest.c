@@ -60,6 +60,13 @@ int cs_ingest_tick(struct cs_ingest *in, struct cs_error *err)
 	return CS_OK;
 }
 
+/* What sorting may take, twice: for names, for links. Tests make it small. */
+static size_t sort_bytes(void)
+{
+	const char *bytes = secure_getenv("CS_SORT_BYTES");
+	return bytes ? strtoull(bytes, NULL, 10) : (size_t)16 << 20;
+}
+
 static int tick_bytes(void *arg, uint64_t bytes)
 {
 	(void)bytes;
@@ -169,37 +176,6 @@ static void open_parent(struct cs_ingest *in)
 	}
 }
 
-/* ---- hard links */
-
-static int link_order(const void *a, const void *b)
-{
-	const struct cs_link *x = a, *y = b;
-	int d = cs_link_compare(x, y);
-	return d ? d : (x->first > y->first) - (x->first < y->first);
-}
-
-/* Groups with two or more members in this point get a row; the others are their own group. */
-static int store_links(struct cs_ingest *in, struct cs_pages *out, struct cs_error *err)
-{
-	struct cs_pages_writer w;
-	int rc = CS_OK;
-	if (in->nlinks)
-		qsort(in->links, in->nlinks, sizeof(*in->links), link_order);
-	cs_pages_writer_init(&w, CS_PAGE_LINK, cs_intake_put_page, in->pipeline);
-	for (size_t i = 0; i < in->nlinks && rc == CS_OK;) {
-		size_t j = i + 1;
-		while (j < in->nlinks && cs_link_compare(&in->links[i], &in->links[j]) == 0)
-			j++;
-		if (j > i + 1)
-			rc = cs_link_add(&w, &in->links[i], err);
-		i = j;
-	}
-	if (rc == CS_OK)
-		rc = cs_pages_finish(&w, out, err);
-	cs_pages_writer_release(&w);
-	return rc;
-}
-
 /* ---- the point */
 
 static void describe_source(const struct cs_backup_opts *o, char *out, size_t cap)
@@ -280,7 +256,7 @@ static int finish(struct cs_ingest *in, const struct cs_entry *root, struct cs_p
 {
 	struct last last = { in, r, 0 };
 	struct cs_pipeline_stats st;
-	int rc = store_links(in, &r->links, err);
+	int rc = cs_ingest_links_store(in, &r->links, err);
 	if (rc == CS_OK)
 		rc = pack_root(root, r, err);
 	if (rc == CS_OK)
@@ -333,7 +309,8 @@ static void ingest_release(struct cs_ingest *in)
 		free(in->same[i].bytes);
 	free(in->same);
 	free(in->volumes);
-	free(in->links);
+	cs_sorter_release(&in->links);
+	free(in->anew);
 	free(in->xattrs);
 	cs_buf_release(&in->path);
 	cs_buf_release(&in->xattr_text);
@@ -345,13 +322,14 @@ static void ingest_release(struct cs_ingest *in)
 int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
 	      struct cs_backup_result *out, struct cs_error *err)
 {
-	struct cs_ingest in = { .store = s, .opts = opts };
+	struct cs_ingest in = { .store = s, .opts = opts, .sort_bytes = sort_bytes() };
 	struct cs_select *select = NULL;
 	int fd = -1;
 	int rc = check_opts(s, opts, err);
 	if (rc != CS_OK)
 		return rc;
 	raise_file_limit();
+	cs_sorter_init(&in.links, s->path, in.sort_bytes);
 	rc = open_source(&in, &fd, &select, err);
 	in.same = cs_zalloc(CS_SAME_INODE_ROWS * sizeof(*in.same));
 	cs_buf_u8(&in.path, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ingest.h - the parts of a backup: ingest.c drives it, ingest_tree.c makes
- * directories, ingest_file.c one entry.
+ * directories, ingest_file.c one entry, ingest_links.c finds what is one file.
  */
 #ifndef CS_INGEST_H
 #define CS_INGEST_H
@@ -37,8 +37,10 @@ struct cs_ingest {
 
 	struct cs_buf path; /* of the entry being looked at, below the point's root; NUL-terminated */
 	uint64_t pos;       /* the next entry's position */
-	struct cs_link *links; /* every entry with several links, with its position */
-	size_t nlinks, links_cap;
+	struct cs_sorter links; /* every entry with several links, with its position */
+	uint64_t *anew;         /* from which position on, each time a directory was begun anew */
+	size_t nanew, anew_cap;
+	size_t sort_bytes;      /* memory for the links, and as much for names */
 	struct cs_same_inode *same; /* CS_SAME_INODE_ROWS rows */
 
 	struct cs_buf xattr_text, xattr_packed, line, target;
@@ -75,6 +77,15 @@ bool cs_ingest_is_lock(const struct cs_ingest *in, const struct cs_entry *e,
 /* May the parent's entry stand for what is there now? */
 bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 			 const struct cs_entry *now);
+
+/* ingest_links.c: an entry that may have several links stands at pos. */
+int cs_ingest_link(struct cs_ingest *in, const struct cs_entry *e, uint64_t pos,
+		   struct cs_error *err) CS_MUST_CHECK;
+/* What was said of positions from pos on does not hold any more: they are given anew. */
+int cs_ingest_links_anew(struct cs_ingest *in, uint64_t pos, struct cs_error *err) CS_MUST_CHECK;
+/* The rows of the groups with two or more members in this point; the others are their own group. */
+int cs_ingest_links_store(struct cs_ingest *in, struct cs_pages *out,
+			  struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * ingest_tree.c: the whole tree below fd into pages. *root: the root's entry, whose

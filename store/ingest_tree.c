@@ -13,6 +13,9 @@
  * No recursion: a frame a directory on the way down, with a descriptor each.
  * The parent point may turn out to be damaged while it is compared with; the
  * directory is then begun anew without it.
+ *
+ * The names of the directories on the way down share one budget of memory; a
+ * directory whose names are more than is left of it has them sorted on disk.
  */
 #include "ingest.h"
 
@@ -28,16 +31,20 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* Names of a directory that are sorted in memory whatever lies above it. */
+#define NAMES_MIN ((size_t)64 << 10)
+/* A parent point that is damaged in so many places is no help. */
+#define DAMAGED_MAX 4096u
+
 struct frame {
 	int fd; /* -1: could not be opened, is stored without children */
 	struct cs_entry self;
 	struct cs_buf xattrs; /* self's packed list, also when it is a chunk */
 	const struct cs_select *select; /* NULL: everything */
-	struct cs_names names;
-	size_t next;          /* index of the next name */
+	struct cs_sorter names;
+	size_t names_held;    /* bytes of memory */
 	size_t path_len;
 	uint64_t pos;         /* position of the first child: to begin anew */
-	size_t nlinks;
 	uint64_t unreadable, changed;
 
 	bool has_old;
@@ -58,6 +65,7 @@ struct frames {
 	struct cs_ingest *in;
 	struct frame *stack;
 	size_t depth, cap;
+	size_t names_held; /* by all of them */
 	struct cs_error old_error;
 };
 
@@ -192,25 +200,19 @@ static int add_new(struct cs_ingest *in, struct frame *f, const struct cs_entry 
 
 static int note_position(struct cs_ingest *in, const struct cs_entry *e, struct cs_error *err)
 {
-	uint64_t pos = in->pos++;
-	if (e->nlink < 2 || S_ISDIR(e->mode))
-		return CS_OK;
-	if (cs_grow(&in->links, &in->links_cap, in->nlinks + 1, sizeof(*in->links)) != CS_OK)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	in->links[in->nlinks] = cs_link_of(e);
-	in->links[in->nlinks++].first = pos;
-	return CS_OK;
+	return cs_ingest_link(in, e, in->pos++, err);
 }
 
 /* ---- frames */
 
-static void frame_close(struct frame *f)
+static void frame_close(struct frames *s, struct frame *f)
 {
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
 	drop_old(f);
-	cs_names_release(&f->names);
+	cs_sorter_release(&f->names);
+	s->names_held -= f->names_held;
 	cs_pages_writer_release(&f->writer);
 	cs_buf_release(&f->xattrs);
 }
@@ -279,42 +281,51 @@ static int stat_self(struct cs_ingest *in, struct frame *f, struct cs_error *err
 	return keep_xattrs(f, in->xattr_packed.data, in->xattr_packed.len, err);
 }
 
-static void begin_anew(struct cs_ingest *in, struct frame *f)
+static int begin_anew(struct cs_ingest *in, struct frame *f, struct cs_error *err)
 {
 	drop_old(f);
 	cs_pages_writer_release(&f->writer);
 	in->result.point.totals.entries -= f->below.entries;
 	in->result.point.totals.bytes -= f->below.bytes;
 	in->pos = f->pos;
-	in->nlinks = f->nlinks;
 	in->result.point.unreadable = f->unreadable;
 	in->result.point.changed = f->changed;
-	f->next = 0;
 	f->count = 0;
 	f->subdirs = 0;
 	f->below = (struct cs_totals){ 0 };
 	f->differs = false;
+	int rc = cs_sorter_sort(&f->names, err);
+	return rc == CS_OK ? cs_ingest_links_anew(in, f->pos, err) : rc;
 }
 
-static void old_is_damaged(struct cs_ingest *in, struct frame *f)
+static int old_is_damaged(struct cs_ingest *in, struct frame *f, struct cs_error *err)
 {
 	cs_ingest_notice(in, CS_NOTICE_INFO,
 			 "the parent point is damaged here: the directory is read anew");
-	begin_anew(in, f);
+	return begin_anew(in, f, err);
 }
 
-static int read_names(struct cs_ingest *in, struct frame *f, struct cs_error *err)
+static int read_names(struct frames *s, struct frame *f, struct cs_error *err)
 {
+	struct cs_ingest *in = s->in;
+	size_t left = in->sort_bytes - (s->names_held < in->sort_bytes ? s->names_held :
+									 in->sort_bytes);
+	int rc, e_no = 0;
 	if (f->fd < 0)
 		return CS_OK;
+	cs_sorter_init(&f->names, in->store->path, left < NAMES_MIN ? NAMES_MIN : left);
+	f->names.unique = true; /* some file systems list a name twice while it moves */
 	if (f->select && !f->select->whole)
-		return cs_select_names(f->select, &f->names, err);
-	int e_no = cs_names_read(f->fd, &f->names);
-	if (e_no == ENOMEM)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	if (e_no)
+		rc = cs_select_names(f->select, &f->names, err);
+	else
+		rc = cs_walk_names(f->fd, &f->names, &e_no, err);
+	if (rc == CS_OK)
+		rc = cs_sorter_sort(&f->names, err);
+	if (rc == CS_OK && e_no)
 		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot list: %s", strerror(e_no));
-	return CS_OK;
+	f->names_held = cs_sorter_memory(&f->names);
+	s->names_held += f->names_held;
+	return rc;
 }
 
 /*
@@ -342,23 +353,18 @@ static int frame_push(struct frames *s, int fd, const struct cs_entry *self,
 	*f = (struct frame){ .fd = fd, .self = *self, .select = select, .hasher = hasher };
 	f->path_len = s->in->path.len;
 	f->pos = s->in->pos;
-	f->nlinks = s->in->nlinks;
 	f->unreadable = s->in->result.point.unreadable;
 	f->changed = s->in->result.point.changed;
-	if (old && S_ISDIR(old->entry.mode)) {
+	if (old && S_ISDIR(old->entry.mode) && s->in->nanew < DAMAGED_MAX) {
 		cs_node_copy(old, &f->old_self);
 		f->has_old = true;
 	}
 	int rc = stat_self(s->in, f, err);
 	if (rc == CS_OK)
-		rc = read_names(s->in, f, err);
+		rc = read_names(s, f, err);
 	if (rc == CS_OK && f->has_old)
 		rc = old_begin(s->in, f, err);
-	if (rc == OLD_DAMAGED) {
-		old_is_damaged(s->in, f);
-		rc = CS_OK;
-	}
-	return rc;
+	return rc == OLD_DAMAGED ? old_is_damaged(s->in, f, err) : rc;
 }
 
 /* The directory's entry when all its children are in. *same: it is the parent's. */
@@ -494,7 +500,7 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 	if (rc == CS_OK)
 		rc = frame_push(s, fd < 0 ? -1 : fd, e, select, old, err);
 	if (rc == CS_OK && empty) /* keep its attributes, look at nothing in it */
-		s->stack[s->depth - 1].names.n = 0;
+		cs_sorter_release(&s->stack[s->depth - 1].names);
 	return rc;
 }
 
@@ -505,10 +511,15 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 	struct cs_entry e;
 	struct cs_source_stat st;
 	struct cs_hash hash = { { 0 } };
+	size_t name_len = strlen(name);
 
 	int rc = full_path(in, f, name, err);
 	if (rc != CS_OK)
 		return rc;
+	if (name_len > CS_NAME_MAX) {
+		cs_ingest_notice(in, CS_NOTICE_ERROR, "has a name that is too long");
+		return CS_OK;
+	}
 	if (cs_excluded(in->opts->excludes, in->opts->nexcludes, (const char *)in->path.data, name))
 		return CS_OK;
 	rc = find_old(in, f, name, &old, err);
@@ -528,7 +539,7 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 		return CS_OK;
 	}
 	e.name = name;
-	e.name_len = (uint32_t)strlen(name);
+	e.name_len = (uint32_t)name_len;
 	if (S_ISDIR(e.mode))
 		return enter_dir(s, name, &e, &st, old, err);
 	rc = cs_ingest_volume(in, -1, &st, false, &e.volume, err);
@@ -584,7 +595,7 @@ static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
 		if (rc == CS_OK)
 			rc = add_new(in, up, e, &e->hash, err);
 	}
-	frame_close(f);
+	frame_close(s, f);
 	s->depth--;
 	return rc;
 }
@@ -592,20 +603,21 @@ static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
 static int step(struct frames *s, struct cs_entry *root, bool *done, struct cs_error *err)
 {
 	struct frame *f = &s->stack[s->depth - 1];
-	int rc;
-	if (f->next < f->names.n) {
+	const void *name;
+	size_t size;
+	int rc = cs_sorter_next(&f->names, &name, &size, err);
+	if (rc == 1) {
 		rc = cs_ingest_tick(s->in, err);
 		if (rc == CS_OK)
-			rc = take_name(s, f, cs_names_get(&f->names, f->next++), err);
-	} else {
+			rc = take_name(s, f, name, err);
+	} else if (rc == 0) {
 		*done = s->depth == 1;
 		rc = frame_pop(s, root, err);
 	}
 	/* A damaged parent point must not stop the backup that would replace it. */
 	if (rc == OLD_DAMAGED) {
 		*done = false;
-		old_is_damaged(s->in, &s->stack[s->depth - 1]);
-		rc = CS_OK;
+		rc = old_is_damaged(s->in, &s->stack[s->depth - 1], err);
 	}
 	return rc;
 }
@@ -648,7 +660,7 @@ int cs_ingest_tree(struct cs_ingest *in, int fd, const struct cs_select *select,
 		root->xattrs = root_xattrs->data;
 	}
 	while (s.depth)
-		frame_close(&s.stack[--s.depth]);
+		frame_close(&s, &s.stack[--s.depth]);
 	for (size_t i = 0; i < s.cap; i++)
 		cs_hasher_free(s.stack[i].hasher);
 	free(s.stack);

@@ -11,9 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RAW_ON_THE_WAY ((size_t)64 << 20) /* raw bytes of closed bundles not yet committed */
-#define BATCH_STORED ((size_t)24 << 20)   /* a transaction is made of at least this much */
-#define NUMBERS 65536u                    /* bundle numbers taken at once */
+/* Closed bundles that are not committed: raw, stored, and what each chunk takes beside. */
+#define ON_THE_WAY ((size_t)72 << 20)
+#define PER_CHUNK 128u
+/*
+ * A transaction is made of this much. Index rows lie all over the index, and
+ * each page that is changed is in memory until the commit: when the index is
+ * large, a transaction has fewer of them.
+ */
+#define BATCH_STORED ((size_t)16 << 20)
+#define BATCH_ROWS 65536u
+#define BATCH_PAGES 4096u
+#define BOX_SLOTS 4096u /* a bundle is closed when it holds that many chunks */
+#define NUMBERS 65536u  /* bundle numbers taken at once */
 #define THREADS_MAX 64u
 #define PENDING_BUCKETS 16384u
 
@@ -31,6 +41,7 @@ struct box {
 	size_t nslots, slots_cap;
 	uint8_t *stored; /* made by a compressor */
 	size_t stored_len;
+	size_t memory; /* as counted in on_the_way */
 	struct box *next; /* in the queue, in the order of closing */
 };
 
@@ -57,7 +68,8 @@ struct cs_pipeline {
 	pthread_cond_t moved; /* for the caller: something was committed or failed */
 	/* guarded by lock */
 	struct box *head, **tail; /* closed and later, not yet reaped */
-	size_t raw_on_the_way;
+	size_t on_the_way;
+	uint64_t index_pages;
 	unsigned uncompressed; /* CLOSED and COMPRESSING boxes */
 	bool stop_work, stop_writer;
 	struct cs_error error; /* the first failure of a thread */
@@ -190,7 +202,7 @@ static void reap(struct cs_pipeline *p)
 			p->head = b->next;
 			if (!p->head)
 				p->tail = &p->head;
-			p->raw_on_the_way -= b->used;
+			p->on_the_way -= b->memory;
 		} else {
 			b = NULL;
 		}
@@ -215,11 +227,13 @@ static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
 {
 	struct box *b = p->open[kind_index(kind)];
 	p->open[kind_index(kind)] = NULL;
+	/* until it is known what is stored of it, it might be all */
+	b->memory = 2 * b->used + b->nslots * PER_CHUNK;
 	pthread_mutex_lock(&p->lock);
 	b->state = CLOSED;
 	*p->tail = b;
 	p->tail = &b->next;
-	p->raw_on_the_way += b->used;
+	p->on_the_way += b->memory;
 	p->uncompressed++;
 	p->stats.raw += b->used;
 	pthread_cond_signal(&p->work);
@@ -227,7 +241,7 @@ static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
 
 	reap(p);
 	pthread_mutex_lock(&p->lock);
-	while (!p->error.code && p->raw_on_the_way > RAW_ON_THE_WAY) {
+	while (!p->error.code && p->on_the_way > ON_THE_WAY) {
 		if (p->head->state != COMMITTED) {
 			/* the writer must not wait for a fuller batch now */
 			pthread_cond_signal(&p->ready);
@@ -278,16 +292,24 @@ static struct box *next_closed(struct cs_pipeline *p)
 	return b;
 }
 
-/* Bytes ready at the head of the queue, from where the writer takes. */
-static size_t ready_bytes(const struct cs_pipeline *p)
+static size_t batch_rows(const struct cs_pipeline *p)
 {
-	size_t n = 0;
+	return p->index_pages > BATCH_PAGES ? BATCH_PAGES : BATCH_ROWS;
+}
+
+/* Is a batch ready at the head of the queue, from where the writer takes? *bytes: what is. */
+static bool batch_is_full(const struct cs_pipeline *p, size_t *bytes)
+{
+	size_t rows = 0;
 	const struct box *b = p->head;
+	*bytes = 0;
 	while (b && b->state == COMMITTED)
 		b = b->next;
-	for (; b && b->state == READY; b = b->next)
-		n += b->stored_len;
-	return n;
+	for (; b && b->state == READY; b = b->next) {
+		*bytes += b->stored_len;
+		rows += b->nslots;
+	}
+	return *bytes >= BATCH_STORED || rows >= batch_rows(p);
 }
 
 static void *compressor(void *arg)
@@ -310,6 +332,9 @@ static void *compressor(void *arg)
 		if (rc != CS_OK)
 			set_error(p, rc, NULL);
 		b->state = READY;
+		p->on_the_way -= b->used;
+		p->on_the_way += b->stored_len;
+		b->memory += b->stored_len - b->used;
 		p->stats.stored += b->stored_len;
 		p->uncompressed--;
 		pthread_cond_signal(&p->ready);
@@ -373,14 +398,17 @@ static int put_batch(struct cs_txn *t, struct box *const *boxes, size_t n, struc
 	return rc == CS_OK ? put_rows(t, boxes, n, err) : rc;
 }
 
+/* *pages: of the index, then. */
 static int commit_batch(struct cs_pipeline *p, struct box *const *boxes, size_t n,
-			struct cs_error *err)
+			uint64_t *pages, struct cs_error *err)
 {
 	struct cs_txn *t;
 	int rc = cs_txn_write(p->store->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
 	rc = put_batch(t, boxes, n, err);
+	if (rc == CS_OK)
+		rc = cs_db_leaf_pages(t, CS_T_INDEX, pages, err);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
@@ -389,21 +417,22 @@ static int commit_batch(struct cs_pipeline *p, struct box *const *boxes, size_t 
 }
 
 /*
- * The READY boxes at the head of the queue, at most BATCH_STORED of them and
- * one more, as a list of their own: the queue grows while they are committed.
- * Called with the lock held. Negative: no memory.
+ * The READY boxes at the head of the queue, a batch of them and no more, as a
+ * list of their own: the queue grows while they are committed. Called with the
+ * lock held. Negative: no memory.
  */
 static ssize_t take_batch(struct cs_pipeline *p, struct box ***list, size_t *cap)
 {
 	struct box *b = p->head;
-	size_t n = 0, bytes = 0;
+	size_t n = 0, bytes = 0, rows = 0, rows_max = batch_rows(p);
 	while (b && b->state == COMMITTED)
 		b = b->next;
-	for (; b && b->state == READY && bytes < BATCH_STORED; b = b->next) {
+	for (; b && b->state == READY && bytes < BATCH_STORED && rows < rows_max; b = b->next) {
 		if (cs_grow(list, cap, n + 1, sizeof(**list)) != CS_OK)
 			return CS_E_NOMEM;
 		(*list)[n++] = b;
 		bytes += b->stored_len;
+		rows += b->nslots;
 	}
 	return (ssize_t)n;
 }
@@ -411,8 +440,8 @@ static ssize_t take_batch(struct cs_pipeline *p, struct box ***list, size_t *cap
 /* A batch is due when it is worth a transaction, or when the caller waits for room. */
 static bool batch_is_due(struct cs_pipeline *p)
 {
-	size_t n = ready_bytes(p);
-	return n >= BATCH_STORED || (n && p->raw_on_the_way > RAW_ON_THE_WAY);
+	size_t n;
+	return batch_is_full(p, &n) || (n && p->on_the_way > ON_THE_WAY);
 }
 
 static void *writer(void *arg)
@@ -427,11 +456,13 @@ static void *writer(void *arg)
 		if (p->stop_writer || p->error.code)
 			break;
 		ssize_t n = take_batch(p, &batch, &cap);
+		uint64_t pages = p->index_pages;
 		pthread_mutex_unlock(&p->lock);
 		struct cs_error err = { 0 };
 		int rc = n < 0 ? cs_fail(&err, (int)n, "out of memory") :
-				 commit_batch(p, batch, (size_t)n, &err);
+				 commit_batch(p, batch, (size_t)n, &pages, &err);
 		pthread_mutex_lock(&p->lock);
+		p->index_pages = pages;
 		if (rc != CS_OK) {
 			set_error(p, rc, &err);
 			break;
@@ -446,6 +477,17 @@ static void *writer(void *arg)
 }
 
 /* ---- public */
+
+static int count_index_pages(struct cs_pipeline *p, struct cs_error *err)
+{
+	struct cs_txn *t;
+	int rc = cs_txn_read(p->store->db, &t, err);
+	if (rc == CS_OK) {
+		rc = cs_db_leaf_pages(t, CS_T_INDEX, &p->index_pages, err);
+		cs_txn_end(t);
+	}
+	return rc;
+}
 
 int cs_pipeline_new(struct cs_store *s, int level, unsigned threads, struct cs_pipeline **out,
 		    struct cs_error *err)
@@ -466,7 +508,12 @@ int cs_pipeline_new(struct cs_store *s, int level, unsigned threads, struct cs_p
 		threads = cpus > 0 ? (unsigned)cpus : 1;
 	if (threads > THREADS_MAX)
 		threads = THREADS_MAX;
-	int rc = pthread_create(&p->writer, NULL, writer, p);
+	int rc = count_index_pages(p, err);
+	if (rc != CS_OK) {
+		cs_pipeline_free(p);
+		return rc;
+	}
+	rc = pthread_create(&p->writer, NULL, writer, p);
 	p->writer_runs = rc == 0;
 	while (rc == 0 && p->nthreads < threads) {
 		rc = pthread_create(&p->threads[p->nthreads], NULL, compressor, p);
@@ -528,7 +575,7 @@ int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
 {
 	struct box *b = p->open[kind_index(kind)];
 	int rc = CS_OK;
-	if (b && (b->used >= target_of(kind) || b->nslots >= CS_SLOTS_MAX ||
+	if (b && (b->used >= target_of(kind) || b->nslots >= BOX_SLOTS ||
 		  b->cap - b->used < len))
 		rc = box_close(p, kind, err);
 	if (rc == CS_OK && !p->open[kind_index(kind)])
@@ -714,6 +761,12 @@ int cs_pipeline_finish(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
 	int rc = cs_pipeline_flush(p, err);
 	if (rc != CS_OK)
 		return rc;
+	/* the last transaction is no larger than the others */
+	size_t left;
+	pthread_mutex_lock(&p->lock);
+	while (!p->error.code && batch_is_full(p, &left))
+		pthread_cond_wait(&p->moved, &p->lock);
+	pthread_mutex_unlock(&p->lock);
 	stop_threads(p);
 	rc = thread_error(p, err);
 	return rc == CS_OK ? commit_last(p, fn, arg, err) : rc;

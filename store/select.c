@@ -30,11 +30,11 @@ const struct cs_select *cs_select_child(const struct cs_select *s, const char *n
 	return NULL;
 }
 
-int cs_select_names(const struct cs_select *s, struct cs_names *out, struct cs_error *err)
+int cs_select_names(const struct cs_select *s, struct cs_sorter *out, struct cs_error *err)
 {
 	int rc = CS_OK;
 	for (const struct cs_select *c = s->child; c && rc == CS_OK; c = c->next)
-		rc = cs_names_add(out, c->name, err);
+		rc = cs_sorter_add(out, c->name, strlen(c->name) + 1, err);
 	return rc;
 }
 

@@ -24,8 +24,8 @@ int cs_select_new(const char *const *paths, size_t n, struct cs_select **out,
 		  struct cs_error *err) CS_MUST_CHECK;
 void cs_select_free(struct cs_select *s);
 const struct cs_select *cs_select_child(const struct cs_select *s, const char *name);
-/* The names to look at in a directory on the way. */
-int cs_select_names(const struct cs_select *s, struct cs_names *out,
+/* The names to look at in a directory on the way, each with its NUL. */
+int cs_select_names(const struct cs_select *s, struct cs_sorter *out,
 		    struct cs_error *err) CS_MUST_CHECK;
 
 /* Is an entry excluded? path is relative to the point's root. */

@@ -20,58 +20,27 @@
 
 /* ---- names */
 
-void cs_names_release(struct cs_names *l)
-{
-	cs_buf_release(&l->text);
-	free(l->off);
-	*l = (struct cs_names){ 0 };
-}
-
-int cs_names_add(struct cs_names *l, const char *name, struct cs_error *err)
-{
-	if (cs_grow(&l->off, &l->cap, l->n + 1, sizeof(*l->off)) != CS_OK)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	size_t off = l->text.len;
-	cs_buf_add(&l->text, name, strlen(name) + 1);
-	if (l->text.failed)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	l->off[l->n++] = off;
-	return CS_OK;
-}
-
-static int compare_names(const void *a, const void *b, void *text)
-{
-	return strcmp((const char *)text + *(const size_t *)a,
-		      (const char *)text + *(const size_t *)b);
-}
-
-void cs_names_sort(struct cs_names *l)
-{
-	if (l->n > 1)
-		qsort_r(l->off, l->n, sizeof(*l->off), compare_names, l->text.data);
-}
-
 /* Through the system call itself: one large buffer, no DIR for every directory. */
-int cs_names_read(int fd, struct cs_names *l)
+int cs_walk_names(int fd, struct cs_sorter *out, int *read_errno, struct cs_error *err)
 {
 	static _Thread_local char buf[64 << 10] __attribute__((aligned(8)));
+	*read_errno = 0;
 	for (;;) {
 		long n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
-		if (n < 0)
-			return errno;
-		if (n == 0)
-			break;
+		if (n <= 0) {
+			*read_errno = n ? errno : 0;
+			return CS_OK;
+		}
 		for (long at = 0; at < n;) {
 			struct dirent64 *d = (struct dirent64 *)(void *)(buf + at);
 			at += d->d_reclen;
 			if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
 				continue;
-			if (cs_names_add(l, d->d_name, NULL) != CS_OK)
-				return ENOMEM;
+			int rc = cs_sorter_add(out, d->d_name, strlen(d->d_name) + 1, err);
+			if (rc != CS_OK)
+				return rc;
 		}
 	}
-	cs_names_sort(l);
-	return 0;
 }
 
 /* ---- attributes */

@@ -9,23 +9,15 @@
 
 #include "buf.h"
 #include "chunkstore.h"
+#include "sorter.h"
 #include "xattr.h"
 
-/* Names of a directory, ascending bytewise. Zero-initialise. */
-struct cs_names {
-	struct cs_buf text; /* NUL-terminated names */
-	size_t *off;
-	size_t n, cap;
-};
-void cs_names_release(struct cs_names *l);
-static inline const char *cs_names_get(const struct cs_names *l, size_t i)
-{
-	return (const char *)l->text.data + l->off[i];
-}
-int cs_names_add(struct cs_names *l, const char *name, struct cs_error *err) CS_MUST_CHECK;
-void cs_names_sort(struct cs_names *l);
-/* All names of the directory fd, sorted. Returns 0 or an errno. */
-int cs_names_read(int fd, struct cs_names *l);
+/*
+ * All names of the directory fd into out, each with its NUL. *read_errno: 0, or
+ * why there may be more. A negative code: they could not be kept.
+ */
+int cs_walk_names(int fd, struct cs_sorter *out, int *read_errno,
+		  struct cs_error *err) CS_MUST_CHECK;
 
 struct cs_source_stat {
 	uint32_t dev_major, dev_minor;
