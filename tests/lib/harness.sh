@@ -248,6 +248,13 @@ unmount_store() {
 	[ -z "$pid" ] || wait_until 20 is_gone "$pid"
 }
 
+# alone_with_caches: until its end this test is the only one of this run that drops the kernel's
+# caches, or counts what they hold.
+alone_with_caches() {
+	exec {caches_fd}>"$BUILD/caches.lock"
+	flock "$caches_fd"
+}
+
 # ------------------------------------------------------------ the usual steps
 
 new_store() { chunkstore init "$@" >"$T/init.out" 2>&1 || { diag "$(cat "$T/init.out")"; return 1; }; }

@@ -33,6 +33,7 @@ done
 
 # ------------------------------------------------------------ references come and go
 
+alone_with_caches
 mount_store "$M" || fail "mount"
 is "a mount holds nothing at first" "$(held)" 0
 ls "$M" "$M/s" "$M/by-id" >/dev/null
