@@ -170,7 +170,7 @@ test:
 
 test-long:
 	$(DEPS) build test
-	$(SUBMAKE) test-run CS_TEST_LONG=1
+	$(SUBMAKE) test-run CS_TEST_LONG=1 CS_TEST_TIMEOUT=3600
 
 asan tsan:
 	$(DEPS) build test
