@@ -200,7 +200,7 @@ class Collector:
 
     def start(self, argv):
         with self.lock:
-            job = self.world.start(argv[1], argv)
+            job = self.world.start(" ".join(a for a in argv[1:] if a != "--json"), argv)
             job.met = list(self.running)
             for other in self.running:
                 other.met.append(job)
@@ -220,7 +220,7 @@ class Collector:
             raise Failed(f"{' '.join(job.argv)}: {r.told()}")
         if not job.met:
             raise Failed(f"a gc was refused though none ran: {r.told()}")
-        self.world.count(f"{job.kind} refused beside another")
+        self.world.count("refused beside another gc")
         with self.lock:
             self.refused.append(job)
         return False
@@ -237,7 +237,7 @@ class Collector:
                 argv = ["chunkstore", "compact", "--json"]
             jobs = [self.start(argv) for _ in range(2 if rng.random() < 0.2 else 1)]
             for job in jobs:
-                self.finish(job, self.world.kill_time(argv[1], rng, 0.2))
+                self.finish(job, self.world.kill_time(job.kind, rng, 0.2))
         self.world.stop.wait(rng.random() * 0.5)
 
     def to_the_end(self):
