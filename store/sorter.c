@@ -133,7 +133,8 @@ static int next_unique(struct cs_sorter *s, const void **data, size_t *len, stru
 		int rc = cs_spill_next(s->spill, data, len, err);
 		if (rc != 1)
 			return rc;
-		if (s->next && s->last.len == *len && memcmp(s->last.data, *data, *len) == 0)
+		if (s->next && s->last.len == *len &&
+		    (*len == 0 || memcmp(s->last.data, *data, *len) == 0))
 			continue;
 		cs_buf_clear(&s->last);
 		cs_buf_add(&s->last, *data, *len);
