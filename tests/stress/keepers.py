@@ -79,7 +79,7 @@ class Series:
             for row in listed:
                 if tag in row["tags"]:
                     self.registry.add(row, truth)
-                    self.world.count("backup killed when its point was stored")
+                    self.world.remark("backup killed when its point was stored")
             self.registry.let_go(truth)
         self.killed = []
 
@@ -220,7 +220,7 @@ class Collector:
             raise Failed(f"{' '.join(job.argv)}: {r.told()}")
         if not job.met:
             raise Failed(f"a gc was refused though none ran: {r.told()}")
-        self.world.count("refused beside another gc")
+        self.world.remark("refused beside another gc")
         with self.lock:
             self.refused.append(job)
         return False
@@ -303,7 +303,7 @@ class Looker:
             raise Failed(f"{' '.join(argv)}: {use.point} is there, but: {r.told()}")
         if r.status != 1 or not NOT_THERE.search(r.err):
             raise Failed(f"{' '.join(argv)}: {use.point} was forgotten, but: {r.told()}")
-        self.world.count("answered: forgotten")
+        self.world.remark("answered: forgotten")
         return False
 
     def describe(self):

@@ -73,7 +73,7 @@ class Mount:
             self.world.kill(self.job)
         self.job.process.wait()
         self.world.finish(self.job)
-        self.world.count("mount killed")
+        self.world.remark("mount killed")
         unmount(self.path, lazily=True)
         with self.changed:
             self.changed.wait_for(lambda: not self.users, self.world.limit())
@@ -141,26 +141,26 @@ class Readers:
         died = mount.deaths != deaths
         if r.status != 0 or not r.out.startswith("{"):
             if died and r.status == -signal.SIGBUS:
-                self.world.count("reader of a killed mount")
+                self.world.remark("reader of a killed mount")
                 return None
             raise Failed(f"reader of {use.point}: {r.told()}")
         got = json.loads(r.out.splitlines()[-1])
         self.world.compared(got["bytes"])
         if use.point.renamed:
-            self.world.count("another point had got the name")
+            self.world.remark("another point had got the name")
             return None
         if "wrong" in got:
             raise Failed(f"{mount.path}: {use.point} against {use.truth.path}: {got}")
         if "error" not in got:
             return got
         if died:
-            self.world.count("reader of a killed mount")
+            self.world.remark("reader of a killed mount")
         elif use.was_there():
             raise Failed(f"{mount.path}: {use.point} is there, but: {got}")
         elif got["entered"] or got["error"] != "ENOENT":
             raise Failed(f"{mount.path}: {use.point} was forgotten, but: {got}")
         else:
-            self.world.count("answered: forgotten")
+            self.world.remark("answered: forgotten")
         return None
 
     def seen_gone(self, rng, point):
@@ -176,7 +176,7 @@ class Readers:
             if use.undisturbed():  # not brought back
                 got = self.judge(r, use, mount, deaths)
                 if got and got["tries"] > 1:
-                    self.world.count("forgotten, but seen for another moment")
+                    self.world.remark("forgotten, but seen for another moment")
 
 
 class Reader:
@@ -226,7 +226,7 @@ class Holder:
                 raise Failed(f"{p} could not be entered: {said!r} {self.world.finish(job).told()}")
             self.forget(p)
             if self.collector.to_the_end():
-                self.world.count("held through a gc")
+                self.world.remark("held through a gc")
             r = self.world.finish(job)  # the end of its stdin tells it to go on
             got = self.readers.judge(r, self.registry.use(p), mount, mount.deaths)
             self.world.log(f"held {p}: {got}")

@@ -70,7 +70,8 @@ class World:
         self.lock = threading.Lock()
         # guarded by lock
         self.jobs = {}  # pid -> Job
-        self.counts = Counter()
+        self.counts = Counter()  # processes that ended, by kind
+        self.remarks = Counter()
         self.bytes = 0
         self.failures = []
         self.failed_at = 0
@@ -110,9 +111,10 @@ class World:
     def log(self, text):
         self.logfile.write(f"{self.elapsed():9.3f} {text}\n")
 
-    def count(self, kind, n=1):
+    def remark(self, what):
+        """Something worth counting that is no operation of its own."""
         with self.lock:
-            self.counts[kind] += n
+            self.remarks[what] += 1
 
     def compared(self, n):
         with self.lock:
