@@ -83,7 +83,7 @@ class Mount:
         """Unmount when nobody is in it any more: then it cannot be busy."""
         with self.changed:
             self.serving = False
-            if not self.changed.wait_for(lambda: not self.users, 2 * self.world.limit()):
+            if not self.changed.wait_for(lambda: not self.users, 3 * self.world.limit()):
                 raise Failed(f"{self.path}: somebody is still in it")
         r = unmount(self.path)
         if r.returncode != 0:

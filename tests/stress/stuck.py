@@ -47,7 +47,7 @@ def shown(argv, env):
 
 def dump(world, job):
     """All of it, into the file `stuck` in the scratch directory."""
-    with open(world.path("stuck"), "a") as out:
+    with open(world.path("stuck"), "w") as out:
         out.write(f"== after {world.elapsed():.1f} s, process {job.process.pid}: "
                   f"{' '.join(job.argv)}\n")
         for pid, text in processes_of(world.dir):
@@ -60,7 +60,7 @@ def dump(world, job):
                 out.write(shown(["gdb", "-batch", "-p", str(pid), "-ex",
                                  "thread apply all bt"], world.env))
         out.write(f"\n== /proc/locks\n{read('/proc/locks')}")
-        out.write(f"\n== leases of inode {os.stat(world.store).st_ino}\n")
+        out.write("\n== the store's files with their inodes\n")
         out.write(shown(["ls", "-li", world.store], world.env))
         connections = "/sys/fs/fuse/connections"
         for c in os.listdir(connections) if os.path.isdir(connections) else []:

@@ -67,6 +67,7 @@ class World:
         self.stop = threading.Event()  # no new operations
         self.began = time.monotonic()
         self.threads = []
+        self.dumping = threading.Lock()
         self.lock = threading.Lock()
         # guarded by lock
         self.jobs = {}  # pid -> Job
@@ -214,7 +215,10 @@ class World:
 
     def deadlock(self, job):
         """It has not done in time what it had to do."""
-        stuck.dump(self, job)
+        self.stop.set()
+        with self.dumping:
+            if not os.path.exists(self.path("stuck")):
+                stuck.dump(self, job)
         self.kill(job)
         raise Failed(f"deadlock: {' '.join(job.argv)} has not got on for {self.limit()} s; "
                      f"see {self.path('stuck')}")
