@@ -41,6 +41,20 @@ void cs_xattr_list_release(struct cs_xattr_list *l);
 int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_point *out,
 			 struct cs_error *err) CS_MUST_CHECK;
 
+/* The extents that cover a place in a file, a page of them at a time. Begins zeroed. */
+struct cs_file_extents {
+	struct cs_extent *own; /* unpacked from the entry: freed */
+	void *held;            /* or the page's */
+	const struct cs_extent *x;
+	size_t n;
+	uint64_t base; /* offset in the file of the page's first byte */
+};
+/* The extent over off, which lies below the size of e, a file that is made of extents. */
+int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
+		   struct cs_file_extents *x, const struct cs_extent **out,
+		   struct cs_error *err) CS_MUST_CHECK;
+void cs_file_extents_release(struct cs_file_extents *x);
+
 /* As cs_node_dump, appended to b. */
 int cs_node_dump_line(struct cs_tree *t, const struct cs_node *n, const char *path,
 		      size_t path_len, struct cs_buf *b, struct cs_error *err) CS_MUST_CHECK;

@@ -135,30 +135,90 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct 
 	return CS_OK;
 }
 
-int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
-		     const struct cs_buf *table, uint32_t nslots, const uint8_t *raw,
-		     size_t raw_len, uint8_t **out, size_t *out_len)
+/* The chunks of the common frame one after the other: where they lie, or copied. NULL: no memory. */
+static const uint8_t *gather(const struct cs_bundle_item *items, uint32_t n, size_t raw_len,
+			     uint8_t **copy)
 {
-	size_t head = CS_BUNDLE_HEADER_SIZE + table->len;
-	size_t cap = head + cs_compress_bound(raw_len);
-	uint8_t *b = cs_alloc(cap);
-	if (!b)
-		return CS_E_NOMEM;
-	struct cs_bundle_header h = { .kind = (uint8_t)kind, .codec = CS_CODEC_ZSTD,
-				      .nslots = nslots, .raw_len = (uint32_t)raw_len,
-				      .table_len = (uint32_t)table->len };
-	memcpy(b + CS_BUNDLE_HEADER_SIZE, table->data, table->len);
-	size_t n = cs_compress(c, raw, raw_len, b + head, cap - head);
-	if (n == 0) {
-		h.codec = CS_CODEC_RAW;
-		n = raw_len;
-		memcpy(b + head, raw, n);
+	const uint8_t *first = NULL, *next = NULL;
+	uint32_t i;
+	for (i = 0; i < n; i++) {
+		if (items[i].slot.frame_len)
+			continue;
+		if (next && next != items[i].data)
+			break;
+		first = first ? first : items[i].data;
+		next = items[i].data + items[i].slot.len;
 	}
-	cs_bundle_header_pack(&h, b);
-	cs_bundle_seal(b, head + n, number);
-	*out = b;
-	*out_len = head + n;
-	return CS_OK;
+	if (i == n && first)
+		return first;
+	uint8_t *at = *copy = cs_alloc(raw_len + 1);
+	for (i = 0; at && i < n; i++)
+		if (!items[i].slot.frame_len) {
+			memcpy(at, items[i].data, items[i].slot.len);
+			at += items[i].slot.len;
+		}
+	return *copy;
+}
+
+static int pack_table(struct cs_bundle_header *h, const struct cs_bundle_item *items, uint32_t n,
+		      struct cs_buf *table, size_t *frames)
+{
+	size_t raw = 0;
+	*frames = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct cs_slot *s = &items[i].slot;
+		*(s->frame_len ? frames : &raw) += cs_slot_weight(s);
+		cs_slot_pack(table, s);
+	}
+	h->nslots = n;
+	h->raw_len = (uint32_t)raw;
+	h->table_len = (uint32_t)table->len;
+	h->flags = *frames ? CS_BUNDLE_DELTAS : 0;
+	return table->failed ? CS_E_NOMEM : CS_OK;
+}
+
+/* The common frame to `to`. Returns its length. */
+static size_t put_common(struct cs_compressor *c, struct cs_bundle_header *h, const uint8_t *raw,
+			 uint8_t *to, size_t cap)
+{
+	size_t n = h->raw_len ? cs_compress(c, raw, h->raw_len, to, cap) : 0;
+	h->codec = n ? CS_CODEC_ZSTD : CS_CODEC_RAW;
+	if (n)
+		return n;
+	memcpy(to, raw, h->raw_len);
+	return h->raw_len;
+}
+
+int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
+		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out, size_t *out_len)
+{
+	struct cs_bundle_header h = { .kind = (uint8_t)kind };
+	struct cs_buf table = { 0 };
+	size_t frames, at = 0;
+	uint8_t *b = NULL, *copy = NULL;
+	const uint8_t *raw = NULL;
+	int rc = pack_table(&h, items, n, &table, &frames);
+	size_t bound = cs_compress_bound(h.raw_len);
+	if (rc == CS_OK && (!(raw = gather(items, n, h.raw_len, &copy)) ||
+			    !(b = cs_alloc(CS_BUNDLE_HEADER_SIZE + table.len + bound + frames))))
+		rc = CS_E_NOMEM;
+	if (rc == CS_OK) {
+		memcpy(b + CS_BUNDLE_HEADER_SIZE, table.data, table.len);
+		at = CS_BUNDLE_HEADER_SIZE + table.len;
+		at += put_common(c, &h, raw, b + at, bound);
+		for (uint32_t i = 0; i < n; i++)
+			if (items[i].slot.frame_len) {
+				memcpy(b + at, items[i].data, items[i].slot.frame_len);
+				at += items[i].slot.frame_len;
+			}
+		cs_bundle_header_pack(&h, b);
+		cs_bundle_seal(b, at, number);
+		*out = b;
+		*out_len = at;
+	}
+	free(copy);
+	cs_buf_release(&table);
+	return rc;
 }
 
 static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
@@ -168,16 +228,21 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 	b->nslots = h->nslots;
 	b->raw_len = h->raw_len;
 	b->slots = cs_alloc(h->nslots * sizeof(*b->slots));
-	b->raw = cs_alloc(h->raw_len);
-	if (!b->slots || !b->raw)
+	if (!b->slots)
 		return CS_E_NOMEM;
-	int rc = cs_slots_unpack(data, h, b->slots);
+	int rc = cs_slots_unpack(data, len, h, b->slots, &b->frames_len);
 	if (rc != CS_OK)
 		return rc;
+	b->raw = cs_alloc((size_t)h->raw_len + b->frames_len);
+	if (!b->raw)
+		return CS_E_NOMEM;
 	const uint8_t *payload = data + CS_BUNDLE_HEADER_SIZE + h->table_len;
-	size_t payload_len = len - CS_BUNDLE_HEADER_SIZE - h->table_len;
+	size_t common = len - CS_BUNDLE_HEADER_SIZE - h->table_len - b->frames_len;
+	memcpy(b->raw + h->raw_len, payload + common, b->frames_len);
 	if (h->codec == CS_CODEC_ZSTD)
-		return cs_decompress(d, payload, payload_len, b->raw, h->raw_len);
+		return cs_decompress(d, payload, common, b->raw, h->raw_len);
+	if (common != h->raw_len)
+		return CS_E_CORRUPT;
 	memcpy(b->raw, payload, h->raw_len);
 	return CS_OK;
 }
@@ -203,6 +268,30 @@ int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *dat
 	return CS_OK;
 }
 
+int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uint32_t slot,
+		       const uint8_t *base, size_t base_len, struct cs_bundle **out)
+{
+	const struct cs_slot *from = &b->slots[slot];
+	struct cs_bundle *one = cs_zalloc(sizeof(*one));
+	if (!one)
+		return CS_E_NOMEM;
+	*one = (struct cs_bundle){ .kind = b->kind, .nslots = 1, .raw_len = from->len,
+				   .slots = cs_alloc(sizeof(*one->slots)),
+				   .raw = cs_alloc(from->len) };
+	int rc = CS_E_NOMEM;
+	if (one->slots && one->raw) {
+		one->slots[0] = (struct cs_slot){ .len = from->len, .hash = from->hash };
+		rc = cs_decompress_delta(d, base, base_len, b->raw + from->off, from->frame_len,
+					 one->raw, from->len);
+	}
+	if (rc != CS_OK) {
+		cs_bundle_free(one);
+		return rc;
+	}
+	*out = one;
+	return CS_OK;
+}
+
 void cs_bundle_free(struct cs_bundle *b)
 {
 	if (b) {
@@ -214,5 +303,5 @@ void cs_bundle_free(struct cs_bundle *b)
 
 size_t cs_bundle_memory(const struct cs_bundle *b)
 {
-	return sizeof(*b) + b->raw_len + b->nslots * sizeof(*b->slots);
+	return sizeof(*b) + b->raw_len + b->frames_len + b->nslots * sizeof(*b->slots);
 }

@@ -59,22 +59,27 @@ int cs_bundle_load_table(struct cs_slice bundle, const struct cs_bundle_header *
 int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out,
 		  struct cs_error *err) CS_MUST_CHECK;
 
+/* A chunk of a bundle to be made: cs_slot_weight(&slot) bytes of data; slot.off does not count. */
+struct cs_bundle_item {
+	struct cs_slot slot;
+	const uint8_t *data; /* the chunk, or a delta's frame */
+};
 /*
- * The stored form of nslots chunks that lie in raw, one after the other, with
- * their packed slot table: compressed, or raw when that does not help. *out is
- * allocated; free with free(). CS_E_NOMEM.
+ * The stored form of a bundle: chunks compressed together, or raw when that
+ * does not help, and deltas as they are. *out is allocated; free with free().
+ * CS_E_NOMEM.
  */
 int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
-		     const struct cs_buf *table, uint32_t nslots, const uint8_t *raw,
-		     size_t raw_len, uint8_t **out, size_t *out_len) CS_MUST_CHECK;
+		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out,
+		     size_t *out_len) CS_MUST_CHECK;
 
-/* A bundle decoded into memory. */
+/* A bundle decoded into memory, but for its deltas: of these, raw has the frames. */
 struct cs_bundle {
 	uint8_t kind;
 	uint32_t nslots;
-	struct cs_slot *slots;
+	struct cs_slot *slots; /* off: in raw */
 	uint8_t *raw;
-	uint32_t raw_len;
+	uint32_t raw_len, frames_len; /* of the common frame; of all deltas' frames behind it */
 };
 /*
  * Check and decode the stored bundle of a number. CS_E_CORRUPT when the
@@ -83,6 +88,12 @@ struct cs_bundle {
  */
 int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 		     struct cs_bundle **out) CS_MUST_CHECK;
+/*
+ * A delta as a bundle of one chunk of its own, made of its frame and of its
+ * base's bytes. CS_E_CORRUPT when they do not make it; CS_E_NOMEM.
+ */
+int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uint32_t slot,
+		       const uint8_t *base, size_t base_len, struct cs_bundle **out) CS_MUST_CHECK;
 void cs_bundle_free(struct cs_bundle *b);
 /* Memory it takes. */
 size_t cs_bundle_memory(const struct cs_bundle *b);

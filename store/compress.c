@@ -50,6 +50,27 @@ size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *
 	return ZSTD_isError(n) || n + len / 32 >= len ? 0 : n;
 }
 
+/*
+ * A frame below an eighth is small beside any other form of the data. Above
+ * that the data is compressed alone to compare, and half of it is worth it.
+ */
+size_t cs_compress_delta(struct cs_compressor *c, const void *base, size_t base_len,
+			 const void *data, size_t len, void *out, size_t cap)
+{
+	ZSTD_CCtx_refPrefix(c->ctx, base, base_len);
+	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);
+	ZSTD_CCtx_refPrefix(c->ctx, NULL, 0);
+	if (ZSTD_isError(n) || n > len / 2)
+		return 0;
+	if (n <= len / 8)
+		return n;
+	size_t room = ZSTD_compressBound(len);
+	void *alone = cs_alloc(room);
+	size_t m = alone ? ZSTD_compress2(c->ctx, alone, room, data, len) : 0;
+	free(alone);
+	return !ZSTD_isError(m) && 2 * n <= m ? n : 0;
+}
+
 struct cs_decompressor *cs_decompressor_new(void)
 {
 	struct cs_decompressor *d = cs_zalloc(sizeof(*d));
@@ -75,4 +96,14 @@ int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void
 		return CS_E_CORRUPT;
 	size_t n = ZSTD_decompressDCtx(d->ctx, out, raw_len, frame, len);
 	return ZSTD_isError(n) || n != raw_len ? CS_E_CORRUPT : CS_OK;
+}
+
+int cs_decompress_delta(struct cs_decompressor *d, const void *base, size_t base_len,
+			const void *frame, size_t len, void *out, size_t raw_len)
+{
+	if (ZSTD_isError(ZSTD_DCtx_refPrefix(d->ctx, base, base_len)))
+		return CS_E_CORRUPT;
+	int rc = cs_decompress(d, frame, len, out, raw_len);
+	ZSTD_DCtx_refPrefix(d->ctx, NULL, 0); /* also when the frame was never looked at */
+	return rc;
 }

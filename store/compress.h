@@ -24,11 +24,20 @@ size_t cs_compress_bound(size_t len);
  */
 size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *out, size_t cap);
 
+/*
+ * The same as a delta: a frame that needs the base's bytes to be read. 0 unless it is
+ * much smaller than the data compressed alone would be: reading it costs the base, too.
+ */
+size_t cs_compress_delta(struct cs_compressor *c, const void *base, size_t base_len,
+			 const void *data, size_t len, void *out, size_t cap);
+
 struct cs_decompressor;
 struct cs_decompressor *cs_decompressor_new(void);
 void cs_decompressor_free(struct cs_decompressor *d);
 /* Exactly raw_len bytes into out, from exactly one frame. Anything else is CS_E_CORRUPT. */
 int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void *out,
 		  size_t raw_len) CS_MUST_CHECK;
+int cs_decompress_delta(struct cs_decompressor *d, const void *base, size_t base_len,
+			const void *frame, size_t len, void *out, size_t raw_len) CS_MUST_CHECK;
 
 #endif

@@ -86,16 +86,7 @@ static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint
 
 /* ---- extents */
 
-/* The extents that cover a place in a file, a page of them at a time. */
-struct extents {
-	struct cs_extent *own;    /* unpacked from the entry: freed */
-	void *held;               /* or the page's */
-	const struct cs_extent *x;
-	size_t n;
-	uint64_t base; /* offset in the file of the page's first byte */
-};
-
-static void extents_release(struct extents *e)
+void cs_file_extents_release(struct cs_file_extents *e)
 {
 	free(e->own);
 	cs_cache_release(e->held);
@@ -103,7 +94,7 @@ static void extents_release(struct extents *e)
 }
 
 static int extents_load(struct cs_store *s, const struct cs_entry *e, uint64_t off,
-			struct extents *out, struct cs_error *err)
+			struct cs_file_extents *out, struct cs_error *err)
 {
 	int rc;
 	memset(out, 0, sizeof(*out));
@@ -129,9 +120,8 @@ static int extents_load(struct cs_store *s, const struct cs_entry *e, uint64_t o
 	return CS_OK;
 }
 
-/* Find the extent over off (below the file's size), loading its page if need be. */
-static int extents_at(struct cs_store *s, const struct cs_entry *e, uint64_t off,
-		      struct extents *x, const struct cs_extent **out, struct cs_error *err)
+int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
+		   struct cs_file_extents *x, const struct cs_extent **out, struct cs_error *err)
 {
 	for (int tries = 0; tries < 2; tries++) {
 		if (x->n && off >= x->base) {
@@ -141,7 +131,7 @@ static int extents_at(struct cs_store *s, const struct cs_entry *e, uint64_t off
 				return CS_OK;
 			}
 		}
-		extents_release(x);
+		cs_file_extents_release(x);
 		int rc = extents_load(s, e, off, x, err);
 		if (rc != CS_OK)
 			return rc;
@@ -164,12 +154,12 @@ static int copy_chunk(struct cs_store *s, uint8_t *to, cs_chunk chunk, uint64_t 
 static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t off, uint64_t end,
 			struct cs_read *r, struct cs_error *err)
 {
-	struct extents x = { 0 };
+	struct cs_file_extents x = { 0 };
 	size_t copied = 0;
 	int rc = CS_OK;
 	while (off < end && rc == CS_OK) {
 		const struct cs_extent *at;
-		rc = extents_at(s, e, off, &x, &at, err);
+		rc = cs_file_extent(s, e, off, &x, &at, err);
 		if (rc != CS_OK)
 			break;
 		uint64_t skip = off - x.base - at->off;
@@ -187,7 +177,7 @@ static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t o
 	}
 	if (rc == CS_OK && copied)
 		rc = add_piece(r, r->copy, copied, NULL, err);
-	extents_release(&x);
+	cs_file_extents_release(&x);
 	return rc;
 }
 
@@ -240,16 +230,16 @@ int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool 
 		*out = want_data ? off : e->size;
 		return CS_OK;
 	}
-	struct extents x = { 0 };
+	struct cs_file_extents x = { 0 };
 	int rc = CS_OK;
 	while (off < e->size) {
 		const struct cs_extent *at;
-		rc = extents_at(t->store, e, off, &x, &at, err);
+		rc = cs_file_extent(t->store, e, off, &x, &at, err);
 		if (rc != CS_OK || (at->chunk != 0) == want_data)
 			break;
 		off = x.base + at->off + at->len;
 	}
-	extents_release(&x);
+	cs_file_extents_release(&x);
 	if (rc != CS_OK)
 		return rc;
 	if (off >= e->size && want_data)

@@ -20,7 +20,8 @@
  * not opened. An unknown read-only-compatible bit: it is opened for reading
  * only. Compatible bits may be ignored.
  */
-#define CS_FEATURES_INCOMPAT 0u
+#define CS_FEATURE_DELTAS 1u /* incompatible: slots may be deltas. Without it none are written */
+#define CS_FEATURES_INCOMPAT CS_FEATURE_DELTAS
 #define CS_FEATURES_RO 0u
 
 /* Names of LMDB's databases. */
@@ -81,7 +82,7 @@
  *         lists of xattrs). Equal bytes of different kind are different
  *         chunks, so that what a user writes is never taken for a page
  *  13  1  codec of the common frame: 0 raw, 1 zstd
- *  14  2  flags, zero
+ *  14  2  flags: 1 some slots are deltas
  *  16  4  encryption key id, 0: none
  *  20  4  number of slots
  *  24  4  raw length of the common frame
@@ -90,10 +91,10 @@
  *           var   chunk length << 2 | how
  *           16    XXH3-128 of the chunk
  *           how 0 (in the common frame, in slot order): nothing more
- *           how 1 (raw, on its own): nothing more
- *           how 2 (a frame of its own): var frame length
- *           how 3 (a frame with a prefix): var frame length, var chunk number of the prefix
- *         payload: the common frame, then the slots of their own in slot order
+ *           how 1 (a delta): var frame length, var number of its base: a chunk of the same
+ *                 kind that is no delta and is the zstd frame's prefix
+ *           how 2, 3: not used
+ *         payload: the common frame, then the frames of the deltas, in slot order
  */
 #define CS_BUNDLE_MAGIC 0x4e425343u
 #define CS_BUNDLE_HEADER_SIZE 32
@@ -101,18 +102,23 @@
 #define CS_BUNDLE_META 2
 #define CS_CODEC_RAW 0
 #define CS_CODEC_ZSTD 1
+#define CS_BUNDLE_DELTAS 1u
 #define CS_SLOT_COMMON 0
+#define CS_SLOT_DELTA 1
 
 /* A chunk number is bundle << 16 | slot. */
 #define CS_SLOT_BITS 16
 #define CS_SLOTS_MAX 65535u
 #define CS_BUNDLE_NUMBER_MAX ((1ull << 46) - 1)
+#define CS_CHUNK_NUMBER_MAX (CS_BUNDLE_NUMBER_MAX << CS_SLOT_BITS | CS_SLOTS_MAX)
 
 /* Sizes, chosen by measurement: see chunkstore(7). */
 #define CS_CHUNK_MAX (4u << 20)        /* no chunk is longer, stored or read */
 #define CS_BUNDLE_RAW_MAX (8u << 20)   /* no bundle holds more, stored or read */
+#define CS_BUNDLE_FRAMES_MAX (8u << 20) /* of deltas, likewise */
 #define CS_BUNDLE_DATA_TARGET (512u << 10) /* a data bundle is closed when it holds this much */
 #define CS_BUNDLE_META_TARGET (128u << 10)
+#define CS_BUNDLE_DELTA_TARGET (1u << 20) /* one of chunks that may become deltas, and so small */
 #define CS_WHOLE_FILE_MAX (128u << 10) /* files up to this size are one chunk */
 #define CS_INLINE_MAX 64u              /* files up to this size are in their entry */
 #define CS_INLINE_EXTENTS_MAX 256u     /* packed extents up to this size are in the entry */

@@ -24,6 +24,8 @@
  *   - found by a running backup in the dedup index, or written by it: its
  *     bundle's group is locked (leases.h), and is left for the next gc. The
  *     locks end after the backup's point is committed, which is the case before;
+ *   - the base of a delta that is one of these: marked with the delta; a backup that
+ *     makes or finds a delta locks its base's group, too (dedup.h);
  *   - in a bundle that was not there when the marks were first made: left alone.
  * A reader has the point it reads held; when a bundle is rewritten under it, it
  * finds the chunk through the moved table, whose rows stay for as long as
@@ -68,7 +70,8 @@ struct gc {
 	/* the bundle that survivors go into */
 	uint8_t *raw;
 	size_t used, cap;
-	struct cs_buf table;
+	struct cs_bundle_item *items; /* slot.off: in raw */
+	size_t items_cap;
 	uint64_t number;
 	uint32_t nslots;
 	int kind;
@@ -90,7 +93,7 @@ static int tick(struct gc *g, struct cs_error *err)
 struct victim {
 	struct cs_slot *slots;
 	struct cs_bundle_header h;
-	uint32_t live;
+	uint32_t live, frames_len;
 	uint64_t live_bytes;
 	size_t stored;
 };
@@ -114,7 +117,7 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 	v->slots = cs_alloc(b->nslots * sizeof(*v->slots));
 	if (!v->slots)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	int bad = cs_slots_unpack(s.data, &v->h, v->slots);
+	int bad = cs_slots_unpack(s.data, s.len, &v->h, v->slots, &v->frames_len);
 	cs_db_unload(g->txn, s);
 	if (bad) {
 		free(v->slots);
@@ -125,14 +128,14 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (cs_marks_get(&g->marks, b, i)) {
 			v->live++;
-			v->live_bytes += v->slots[i].len;
+			v->live_bytes += cs_slot_weight(&v->slots[i]);
 		}
 	return CS_OK;
 }
 
 static bool half_dead(const struct victim *v)
 {
-	return v->live_bytes * 2 <= v->h.raw_len;
+	return v->live_bytes * 2 <= (uint64_t)v->h.raw_len + v->frames_len;
 }
 
 /* Delete a bundle and the index rows of all its chunks. */
@@ -159,8 +162,10 @@ static int flush_survivors(struct gc *g, struct cs_error *err)
 		return CS_OK;
 	uint8_t *out;
 	size_t len;
-	int rc = cs_bundle_encode(g->compressor, g->number, g->kind, &g->table, g->nslots, g->raw,
-				  g->used, &out, &len);
+	for (uint32_t i = 0; i < g->nslots; i++)
+		g->items[i].data = g->raw + g->items[i].slot.off;
+	int rc = cs_bundle_encode(g->compressor, g->number, g->kind, g->items, g->nslots, &out,
+				  &len);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
 	if (!g->dry)
@@ -169,7 +174,6 @@ static int flush_survivors(struct gc *g, struct cs_error *err)
 	g->stored_again += len;
 	g->used = 0;
 	g->nslots = 0;
-	cs_buf_clear(&g->table);
 	return rc;
 }
 
@@ -188,7 +192,8 @@ static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *
 			return rc;
 		g->kind = kind;
 	}
-	if (cs_grow(&g->raw, &g->cap, g->used + len, 1) != CS_OK)
+	if (cs_grow(&g->raw, &g->cap, g->used + len, 1) != CS_OK ||
+	    cs_grow(&g->items, &g->items_cap, g->nslots + 1, sizeof(*g->items)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	return CS_OK;
 }
@@ -215,15 +220,15 @@ static int move_chunk(struct gc *g, const struct cs_bundle *from, uint32_t slot,
 		      struct cs_error *err)
 {
 	const struct cs_slot *s = &from->slots[slot];
-	int rc = begin_survivors(g, from->kind, s->len, err);
+	uint32_t len = cs_slot_weight(s);
+	int rc = begin_survivors(g, from->kind, len, err);
 	if (rc != CS_OK)
 		return rc;
-	memcpy(g->raw + g->used, from->raw + s->off, s->len);
-	cs_slot_pack(&g->table, s->len, &s->hash);
-	if (g->table.failed)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	memcpy(g->raw + g->used, from->raw + s->off, len); /* a delta goes as it is */
+	g->items[g->nslots].slot = *s;
+	g->items[g->nslots].slot.off = (uint32_t)g->used;
 	cs_chunk new = cs_chunk_make(g->number, g->nslots++);
-	g->used += s->len;
+	g->used += len;
 	if (g->dry)
 		return CS_OK;
 	rc = cs_index_add(g->txn, &s->hash, new, err);
@@ -278,7 +283,7 @@ static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *work,
 			*work += v.stored / 8; /* its pages are only entered into a list */
 		} else {
 			rc = rewrite_bundle(g, b, &v, err);
-			*work += v.h.raw_len;
+			*work += v.h.raw_len + v.frames_len;
 		}
 	}
 	free(v.slots);
@@ -455,7 +460,7 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	cs_compressor_free(g.compressor);
 	free(g.by_to);
 	free(g.raw);
-	cs_buf_release(&g.table);
+	free(g.items);
 	cs_marks_release(&g.marks);
 	cs_purged_release(&g.purged);
 	return rc;

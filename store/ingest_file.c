@@ -114,7 +114,7 @@ static int store_long_values(struct cs_ingest *in, struct cs_error *err)
 		struct cs_xattr_item *x = &in->xattrs[i];
 		if (x->value_len <= CS_INLINE_XATTR_VALUE_MAX)
 			continue;
-		int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, x->value, x->value_len,
+		int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, x->value, x->value_len, 0,
 					   &x->chunk, &x->hash, err);
 		if (rc != CS_OK)
 			return rc;
@@ -143,7 +143,8 @@ int cs_ingest_xattrs(struct cs_ingest *in, int fd, int dirfd, const char *name,
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (in->xattr_packed.len > CS_INLINE_XATTRS_MAX)
 		return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_META, in->xattr_packed.data,
-					 in->xattr_packed.len, &e->xattrs_chunk, NULL, err);
+					 in->xattr_packed.len, 0, &e->xattrs_chunk, NULL,
+					 err);
 	e->xattrs = in->xattr_packed.data;
 	e->xattrs_len = (uint32_t)in->xattr_packed.len;
 	return 0;
@@ -206,8 +207,8 @@ static int leave_out(struct cs_ingest *in, int e_no, const char *what)
 }
 
 /* Read fd once. 1: e is complete, *again: it changed meanwhile. */
-static int read_once(struct cs_ingest *in, int fd, struct cs_entry *e, struct cs_hash *hash,
-		     bool *again, struct cs_error *err)
+static int read_once(struct cs_ingest *in, int fd, const struct cs_entry *old, struct cs_entry *e,
+		     struct cs_hash *hash, bool *again, struct cs_error *err)
 {
 	int read_errno = 0;
 	struct cs_entry after;
@@ -221,7 +222,7 @@ static int read_once(struct cs_ingest *in, int fd, struct cs_entry *e, struct cs
 	*again = false;
 	if (same_find(in, e, hash))
 		return 1;
-	rc = cs_intake_file(&in->intake, fd, e, hash, &read_errno, err);
+	rc = cs_intake_file(&in->intake, fd, old, e, hash, &read_errno, err);
 	if (rc != CS_OK)
 		return rc;
 	if (read_errno)
@@ -233,8 +234,9 @@ static int read_once(struct cs_ingest *in, int fd, struct cs_entry *e, struct cs
 	return 1;
 }
 
-static int ingest_regular(struct cs_ingest *in, int dirfd, const char *name, struct cs_entry *e,
-			  struct cs_hash *hash, struct cs_error *err)
+static int ingest_regular(struct cs_ingest *in, int dirfd, const char *name,
+			  const struct cs_entry *old, struct cs_entry *e, struct cs_hash *hash,
+			  struct cs_error *err)
 {
 	int fd = cs_walk_open(dirfd, name, 0);
 	if (fd < 0)
@@ -255,7 +257,7 @@ static int ingest_regular(struct cs_ingest *in, int dirfd, const char *name, str
 			rc = leave_out(in, e_no ? e_no : ENOENT, "cannot stat");
 			break;
 		}
-		rc = read_once(in, fd, e, hash, &again, err);
+		rc = read_once(in, fd, old, e, hash, &again, err);
 		if (e->size > RETRY_SIZE_MAX)
 			break;
 	}
@@ -287,11 +289,12 @@ static int ingest_symlink(struct cs_ingest *in, int dirfd, const char *name, str
 	return 1;
 }
 
-int cs_ingest_file(struct cs_ingest *in, int dirfd, const char *name, struct cs_entry *e,
-		   struct cs_hash *hash, struct cs_error *err)
+int cs_ingest_file(struct cs_ingest *in, int dirfd, const char *name, const struct cs_entry *old,
+		   struct cs_entry *e, struct cs_hash *hash, struct cs_error *err)
 {
 	if (S_ISREG(e->mode))
-		return ingest_regular(in, dirfd, name, e, hash, err);
+		return ingest_regular(in, dirfd, name, old && S_ISREG(old->mode) ? old : NULL, e,
+				      hash, err);
 	e->data_bytes = 0;
 	if (S_ISLNK(e->mode)) {
 		int rc = ingest_symlink(in, dirfd, name, e);

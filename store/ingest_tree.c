@@ -554,7 +554,7 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 		rc = note_position(in, &old->entry, err);
 		return rc == CS_OK ? add_same(in, f, old, err) : rc;
 	}
-	rc = cs_ingest_file(in, f->fd, name, &e, &hash, err);
+	rc = cs_ingest_file(in, f->fd, name, old ? &old->entry : NULL, &e, &hash, err);
 	if (rc != 1)
 		return rc;
 	rc = note_position(in, &e, err);

@@ -40,7 +40,7 @@ void cs_intake_release(struct cs_intake *in)
 int cs_intake_put_page(void *arg, const void *page, size_t len, cs_chunk *out,
 		       struct cs_error *err)
 {
-	return cs_pipeline_chunk(arg, CS_BUNDLE_META, page, len, out, NULL, err);
+	return cs_pipeline_chunk(arg, CS_BUNDLE_META, page, len, 0, out, NULL, err);
 }
 
 /* Up to len bytes at off; fewer only at the end of the file. -errno on failure. */
@@ -67,13 +67,32 @@ static int tick(struct cs_intake *in, uint64_t bytes, struct cs_error *err)
 	return CS_OK;
 }
 
+/* What stood at this place of the file in the parent point: what is there now may be like it. */
+static cs_chunk like_at(struct cs_intake *in, uint64_t off)
+{
+	const struct cs_entry *old = in->old;
+	const struct cs_extent *x;
+	if (!old || off >= old->size)
+		return 0;
+	if (old->content == CS_CONTENT_CHUNK)
+		return old->chunk;
+	if (old->content != CS_CONTENT_EXTENTS && old->content != CS_CONTENT_PAGES)
+		return 0;
+	if (cs_file_extent(in->store, old, off, &in->old_extents, &x, NULL) != CS_OK) {
+		in->old = NULL; /* the parent is damaged there */
+		return 0;
+	}
+	return x->chunk;
+}
+
 /* ---- small files: straight into the open bundle */
 
 static int take_small(struct cs_intake *in, int fd, struct cs_entry *e, struct cs_hash *hash,
 		      int *read_errno, struct cs_error *err)
 {
 	uint8_t *room;
-	int rc = cs_pipeline_room(in->pipeline, CS_BUNDLE_DATA, e->size, &room, err);
+	cs_chunk like = like_at(in, 0);
+	int rc = cs_pipeline_room(in->pipeline, CS_BUNDLE_DATA, like, e->size, &room, err);
 	if (rc != CS_OK)
 		return rc;
 	ssize_t n = read_full(fd, room, e->size, 0);
@@ -100,8 +119,8 @@ static int take_small(struct cs_intake *in, int fd, struct cs_entry *e, struct c
 		return CS_OK;
 	}
 	e->content = CS_CONTENT_CHUNK;
-	return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, room, (size_t)n, &e->chunk, hash,
-				 err);
+	return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, room, (size_t)n, like, &e->chunk,
+				 hash, err);
 }
 
 /* ---- large and sparse files: extents */
@@ -117,6 +136,7 @@ static int add_hole(struct cs_intake *in, uint64_t len, struct cs_error *err)
 	cs_hasher_add(in->hasher, b.data, b.len);
 	cs_buf_release(&b);
 	in->extent_count++;
+	in->at += len;
 	return cs_extent_add(&in->extents, len, 0, 1, err);
 }
 
@@ -125,9 +145,11 @@ static int add_data(struct cs_intake *in, const uint8_t *data, size_t len, struc
 	struct cs_hash h;
 	cs_chunk chunk;
 	cs_hasher_add(in->hasher, data, len);
-	int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, data, len, &chunk, &h, err);
+	cs_chunk like = like_at(in, in->at + len / 2); /* where it begins may have moved */
+	int rc = cs_pipeline_chunk(in->pipeline, CS_BUNDLE_DATA, data, len, like, &chunk, &h, err);
 	if (rc != CS_OK)
 		return rc;
+	in->at += len;
 	in->extent_count++;
 	rc = cs_extent_add(&in->extents, len, chunk, cs_hash_key(&h), err);
 	return rc == CS_OK ? tick(in, len, err) : rc;
@@ -219,6 +241,7 @@ static int take_large(struct cs_intake *in, int fd, struct cs_entry *e, struct c
 
 	cs_hasher_reset(in->hasher);
 	in->extent_count = 0;
+	in->at = 0;
 	while (off < size && rc == CS_OK) {
 		uint64_t from, to, end = off;
 		next_data(fd, off, size, sparse, &from, &to);
@@ -248,12 +271,16 @@ static int take_large(struct cs_intake *in, int fd, struct cs_entry *e, struct c
 	return rc;
 }
 
-int cs_intake_file(struct cs_intake *in, int fd, struct cs_entry *e, struct cs_hash *hash,
-		   int *read_errno, struct cs_error *err)
+int cs_intake_file(struct cs_intake *in, int fd, const struct cs_entry *old, struct cs_entry *e,
+		   struct cs_hash *hash, int *read_errno, struct cs_error *err)
 {
 	bool sparse = e->size > 4096 && e->data_bytes < e->size;
+	bool large = e->size > CS_WHOLE_FILE_MAX || sparse;
 	*read_errno = 0;
-	if (e->size > CS_WHOLE_FILE_MAX || sparse)
-		return take_large(in, fd, e, hash, read_errno, err);
-	return take_small(in, fd, e, hash, read_errno, err);
+	in->old = old;
+	int rc = large ? take_large(in, fd, e, hash, read_errno, err) :
+			 take_small(in, fd, e, hash, read_errno, err);
+	cs_file_extents_release(&in->old_extents);
+	in->old = NULL;
+	return rc;
 }

@@ -6,6 +6,7 @@
 #ifndef CS_INTAKE_H
 #define CS_INTAKE_H
 
+#include "browse.h"
 #include "chunker.h"
 #include "hash.h"
 #include "page.h"
@@ -20,6 +21,9 @@ struct cs_intake {
 	struct cs_pages_writer extents;
 	struct cs_buf inline_bytes; /* what an entry's bytes point to, until the next file */
 	uint64_t extent_count;
+	uint64_t at;                /* how far the file is taken in */
+	const struct cs_entry *old; /* the file in the parent point, NULL: none */
+	struct cs_file_extents old_extents;
 	int (*tick)(void *arg, uint64_t bytes); /* told of bytes read; nonzero stops with CS_E_INTERRUPTED */
 	void *arg;
 };
@@ -33,10 +37,11 @@ int cs_intake_put_page(void *arg, const void *page, size_t len, cs_chunk *out, s
 /*
  * Read e->size bytes of fd (fewer if the file is shorter now: e->size says how
  * many) and fill in e's content fields. e->data_bytes says, before, how much is
- * allocated. *hash: of the content. *read_errno: why reading failed, or 0; e
- * is of no use then.
+ * allocated. old: a regular file of an earlier point, of which this may be a
+ * later version, so that its chunks may become deltas; NULL: none. *hash: of the
+ * content. *read_errno: why reading failed, or 0; e is of no use then.
  */
-int cs_intake_file(struct cs_intake *in, int fd, struct cs_entry *e, struct cs_hash *hash,
-		   int *read_errno, struct cs_error *err) CS_MUST_CHECK;
+int cs_intake_file(struct cs_intake *in, int fd, const struct cs_entry *old, struct cs_entry *e,
+		   struct cs_hash *hash, int *read_errno, struct cs_error *err) CS_MUST_CHECK;
 
 #endif

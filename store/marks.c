@@ -27,7 +27,8 @@ static int add_bundle(struct cs_marks *m, uint64_t number, struct cs_slice v,
 	if (cs_grow(&m->bundles, &m->bundles_cap, m->nbundles + 1, sizeof(*m->bundles)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	m->bundles[m->nbundles++] =
-		(struct cs_mark_bundle){ number, m->nbytes, h.nslots, !m->listed };
+		(struct cs_mark_bundle){ number, m->nbytes, h.nslots, !m->listed,
+					 h.flags & CS_BUNDLE_DELTAS };
 	m->nbytes += (h.nslots + 7) / 8;
 	return CS_OK;
 }
@@ -256,6 +257,56 @@ static int mark_points(struct cs_marks *m, struct cs_store *s, uint64_t from, ui
 	return CS_OK;
 }
 
+/* The bases of a bundle's marked deltas. One that is gone already is gone: not for gc to say. */
+static int mark_bases_of(struct cs_marks *m, struct cs_txn *t, const struct cs_mark_bundle *b,
+			 struct cs_error *err)
+{
+	struct cs_slice v;
+	struct cs_bundle_header h;
+	struct cs_slot *slots = NULL;
+	uint32_t frames;
+	int rc = cs_bundles_get(t, b->number, &v, err);
+	if (rc <= 0) /* another gc's work is over; nobody else removes one */
+		return rc;
+	int bad = cs_bundle_header_unpack(v.data, v.len, &h);
+	if (bad == CS_OK && h.nslots != b->nslots)
+		bad = CS_E_CORRUPT;
+	rc = bad == CS_OK ? cs_bundle_load_table(v, &h, err) : CS_OK;
+	if (rc != CS_OK)
+		return rc;
+	if (bad == CS_OK && !(slots = cs_alloc((b->nslots + 1u) * sizeof(*slots))))
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (bad == CS_OK)
+		bad = cs_slots_unpack(v.data, v.len, &h, slots, &frames);
+	cs_db_unload(t, v);
+	for (uint32_t i = 0; bad == CS_OK && i < b->nslots; i++)
+		if (slots[i].base && cs_marks_get(m, b, i))
+			set(m, slots[i].base);
+	free(slots);
+	if (bad != CS_OK)
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",
+			       (unsigned long long)b->number);
+	return CS_OK;
+}
+
+/* Once all points are marked: a base is never a delta, so there is nothing to follow further. */
+static int mark_bases(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
+{
+	int rc = CS_OK;
+	for (size_t i = 0; i < m->nbundles && rc == CS_OK; i++) {
+		struct cs_txn *t;
+		const struct cs_mark_bundle *b = &m->bundles[i];
+		if (!b->deltas || cs_marks_live(m, b) == 0)
+			continue;
+		rc = cs_txn_read(s->db, &t, err);
+		if (rc != CS_OK)
+			break;
+		rc = mark_bases_of(m, t, b, err);
+		cs_txn_end(t);
+	}
+	return rc;
+}
+
 int cs_marks_update(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -271,6 +322,8 @@ int cs_marks_update(struct cs_marks *m, struct cs_store *s, struct cs_error *err
 	rc = list(m, s, err);
 	if (rc == CS_OK)
 		rc = mark_points(m, s, m->points_end, end, err);
+	if (rc == CS_OK)
+		rc = mark_bases(m, s, err);
 	if (rc != CS_OK)
 		return rc;
 	m->points_end = end;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * marks.h - which chunks the points need: one bit a chunk, and where each
- * bundle's bits are.
+ * bundle's bits are. A chunk is needed when a point refers to it, or when it is
+ * the base of a delta that is.
  *
  * Points come while gc works. So the marks know up to which point they are
  * complete, and can be brought up to date; what came later is cheap to mark,
@@ -18,6 +19,7 @@ struct cs_mark_bundle {
 	uint64_t first; /* the byte of bits where slot 0 is */
 	uint32_t nslots;
 	bool old; /* was there at the first listing */
+	bool deltas; /* some of its chunks are */
 };
 
 struct cs_mark_moved {

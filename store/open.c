@@ -42,7 +42,9 @@ static int is_empty_dir(const char *path)
 
 static int write_header(struct cs_db *db, const struct cs_init_opts *opts, struct cs_error *err)
 {
-	struct cs_store_header h = { .version = CS_FORMAT_VERSION, .created = cs_now().sec };
+	struct cs_store_header h = { .version = CS_FORMAT_VERSION,
+				     .incompat = CS_FEATURES_INCOMPAT,
+				     .created = cs_now().sec };
 	uint8_t packed[CS_STORE_HEADER_SIZE];
 	struct cs_txn *t;
 

@@ -2,7 +2,7 @@
 #include "pipeline.h"
 
 #include "alloc.h"
-#include "fault.h"
+#include "dedup.h"
 #include "hash.h"
 #include "index.h"
 #include "reader.h"
@@ -24,8 +24,12 @@
 #define BATCH_PAGES 4096u
 #define BOX_SLOTS 4096u /* a bundle is closed when it holds that many chunks */
 #define NUMBERS 65536u  /* bundle numbers taken at once */
+#define DELTA_MIN 256u /* a shorter chunk is not worth a second bundle when it is read */
 #define THREADS_MAX 64u
 #define PENDING_BUCKETS 16384u
+
+/* Where chunks are collected: of each kind, those that may become deltas by themselves. */
+enum { PLACES = 4 };
 
 enum state { OPEN, CLOSED, COMPRESSING, READY, COMMITTED };
 
@@ -34,10 +38,10 @@ struct box {
 	uint64_t number;
 	uint8_t kind;
 	enum state state; /* guarded by lock once CLOSED */
+	uint8_t place;
 	uint8_t *raw;
 	size_t used, cap;
-	struct cs_buf table;
-	struct cs_slot *slots;
+	struct cs_slot *slots; /* base: on which it may be a delta */
 	size_t nslots, slots_cap;
 	uint8_t *stored; /* made by a compressor */
 	size_t stored_len;
@@ -56,7 +60,7 @@ struct pending {
 struct cs_pipeline {
 	struct cs_store *store;
 	/* caller's thread only */
-	struct box *open[2]; /* data, metadata */
+	struct box *open[PLACES];
 	struct pending *bucket[PENDING_BUCKETS];
 	struct pending *spare;
 	uint64_t next_number, numbers_left;
@@ -88,19 +92,20 @@ static void box_free(struct box *b)
 		free(b->raw);
 		free(b->slots);
 		free(b->stored);
-		cs_buf_release(&b->table);
 		free(b);
 	}
 }
 
-static int kind_index(int kind)
+static int place_of(int kind, cs_chunk like)
 {
-	return kind == CS_BUNDLE_META;
+	return (kind == CS_BUNDLE_META) + (like ? 2 : 0);
 }
 
-static size_t target_of(int kind)
+static size_t target_of(int place)
 {
-	return kind == CS_BUNDLE_META ? CS_BUNDLE_META_TARGET : CS_BUNDLE_DATA_TARGET;
+	return place >= 2 ? CS_BUNDLE_DELTA_TARGET :
+	       place      ? CS_BUNDLE_META_TARGET :
+			    CS_BUNDLE_DATA_TARGET;
 }
 
 static int take_numbers(struct cs_pipeline *p, struct cs_error *err)
@@ -122,7 +127,8 @@ static int take_numbers(struct cs_pipeline *p, struct cs_error *err)
 	return rc;
 }
 
-static int box_open(struct cs_pipeline *p, int kind, size_t room, struct cs_error *err)
+static int box_open(struct cs_pipeline *p, int kind, int place, size_t room,
+		    struct cs_error *err)
 {
 	if (!p->numbers_left) {
 		int rc = take_numbers(p, err);
@@ -130,7 +136,7 @@ static int box_open(struct cs_pipeline *p, int kind, size_t room, struct cs_erro
 			return rc;
 	}
 	struct box *b = cs_zalloc(sizeof(*b));
-	size_t cap = target_of(kind) + (256u << 10);
+	size_t cap = target_of(place) + (256u << 10);
 	if (cap < room)
 		cap = room;
 	if (!b || !(b->raw = cs_alloc(cap))) {
@@ -139,9 +145,10 @@ static int box_open(struct cs_pipeline *p, int kind, size_t room, struct cs_erro
 	}
 	b->cap = cap;
 	b->kind = (uint8_t)kind;
+	b->place = (uint8_t)place;
 	b->number = p->next_number++;
 	p->numbers_left--;
-	p->open[kind_index(kind)] = b;
+	p->open[place] = b;
 	return CS_OK;
 }
 
@@ -223,10 +230,10 @@ static int thread_error(struct cs_pipeline *p, struct cs_error *err)
 }
 
 /* Hand a full box to the compressors; wait while too much is on its way. */
-static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
+static int box_close(struct cs_pipeline *p, int place, struct cs_error *err)
 {
-	struct box *b = p->open[kind_index(kind)];
-	p->open[kind_index(kind)] = NULL;
+	struct box *b = p->open[place];
+	p->open[place] = NULL;
 	/* until it is known what is stored of it, it might be all */
 	b->memory = 2 * b->used + b->nslots * PER_CHUNK;
 	pthread_mutex_lock(&p->lock);
@@ -258,11 +265,57 @@ static int box_close(struct cs_pipeline *p, int kind, struct cs_error *err)
 
 /* ---- compressors */
 
-static int box_compress(struct cs_compressor *c, struct box *b)
+/*
+ * The frame of a chunk as a delta into out, which has room for half of the
+ * chunk. Its length, or 0: it is stored as it is, also when its base cannot be read.
+ */
+static size_t make_delta(struct cs_pipeline *p, struct cs_compressor *c, const struct box *b,
+			 const struct cs_slot *s, uint8_t *out)
+{
+	struct cs_bundle *from;
+	uint32_t slot;
+	void *held;
+	size_t n = 0;
+	if (!s->base || cs_reader_find(p->store, s->base, &held, &from, &slot, NULL) != CS_OK)
+		return 0;
+	const struct cs_slot *base = &from->slots[slot];
+	if (from->kind == b->kind)
+		n = cs_compress_delta(c, from->raw + base->off, base->len, b->raw + s->off, s->len,
+				      out, s->len / 2);
+	cs_cache_release(held);
+	return n;
+}
+
+static int encode(struct cs_pipeline *p, struct cs_compressor *c, struct box *b, uint8_t **out)
+{
+	struct cs_bundle_item *items = cs_alloc((b->nslots + 1) * sizeof(*items));
+	uint8_t *frames = b->place >= 2 ? cs_alloc(b->used + 1) : NULL;
+	size_t used = 0;
+	int rc = items && (frames || b->place < 2) ? CS_OK : CS_E_NOMEM;
+	for (size_t i = 0; i < b->nslots && rc == CS_OK; i++) {
+		struct cs_bundle_item *it = &items[i];
+		*it = (struct cs_bundle_item){ b->slots[i], b->raw + b->slots[i].off };
+		size_t n = frames ? make_delta(p, c, b, &b->slots[i], frames + used) : 0;
+		it->slot.frame_len = (uint32_t)n;
+		if (n) {
+			it->data = frames + used;
+			used += n;
+		} else {
+			it->slot.base = 0;
+		}
+	}
+	if (rc == CS_OK)
+		rc = cs_bundle_encode(c, b->number, b->kind, items, (uint32_t)b->nslots, out,
+				      &b->stored_len);
+	free(items);
+	free(frames);
+	return rc;
+}
+
+static int box_compress(struct cs_pipeline *p, struct cs_compressor *c, struct box *b)
 {
 	uint8_t *out;
-	int rc = cs_bundle_encode(c, b->number, b->kind, &b->table, (uint32_t)b->nslots, b->raw,
-				  b->used, &out, &b->stored_len);
+	int rc = encode(p, c, b, &out);
 	if (rc != CS_OK)
 		return rc;
 	/* many wait to be committed: give the spare room back */
@@ -327,7 +380,7 @@ static void *compressor(void *arg)
 			break;
 		b->state = COMPRESSING;
 		pthread_mutex_unlock(&p->lock);
-		int rc = box_compress(c, b);
+		int rc = box_compress(p, c, b);
 		pthread_mutex_lock(&p->lock);
 		if (rc != CS_OK)
 			set_error(p, rc, NULL);
@@ -551,8 +604,8 @@ void cs_pipeline_free(struct cs_pipeline *p)
 		p->head = b->next;
 		box_free(b);
 	}
-	box_free(p->open[0]);
-	box_free(p->open[1]);
+	for (int place = 0; place < PLACES; place++)
+		box_free(p->open[place]);
 	for (unsigned i = 0; i < PENDING_BUCKETS; i++)
 		for (struct pending *e = p->bucket[i], *next; e; e = next) {
 			next = e->chain;
@@ -570,98 +623,50 @@ void cs_pipeline_free(struct cs_pipeline *p)
 	free(p);
 }
 
-int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
-		     struct cs_error *err)
+static int room_in(struct cs_pipeline *p, int kind, int place, size_t len, uint8_t **out,
+		   struct cs_error *err)
 {
-	struct box *b = p->open[kind_index(kind)];
+	struct box *b = p->open[place];
 	int rc = CS_OK;
-	if (b && (b->used >= target_of(kind) || b->nslots >= BOX_SLOTS ||
-		  b->cap - b->used < len))
-		rc = box_close(p, kind, err);
-	if (rc == CS_OK && !p->open[kind_index(kind)])
-		rc = box_open(p, kind, len, err);
-	b = p->open[kind_index(kind)];
+	if (b && (b->used >= target_of(place) || b->nslots >= BOX_SLOTS || b->cap - b->used < len))
+		rc = box_close(p, place, err);
+	if (rc == CS_OK && !p->open[place])
+		rc = box_open(p, kind, place, len, err);
+	b = p->open[place];
 	if (rc == CS_OK)
 		*out = b->raw + b->used;
 	return rc;
 }
 
-/* The next candidate for a hash, safe from gc: 1, 0 or negative. */
-static int next_candidate(struct cs_pipeline *p, const struct cs_hash *h, cs_chunk *at,
-			  struct cs_error *err)
+/* Without the feature in its header, a store's readers may not know deltas. */
+static cs_chunk usable(const struct cs_pipeline *p, cs_chunk like, size_t len)
 {
-	cs_chunk after = *at;
-	for (;;) {
-		struct cs_txn *t;
-		int rc = cs_txn_read(p->store->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		rc = cs_index_next(t, h, after, at, err);
-		cs_txn_end(t);
-		if (rc != 1)
-			return rc;
-		cs_fault("dedup: found, not pinned");
-		rc = cs_leases_pin(p->store->leases, cs_chunk_bundle(*at), err);
-		if (rc == CS_E_BUSY) {
-			after = *at; /* not worth waiting for: another one, or a new chunk */
-			continue;
-		}
-		if (rc == 1)
-			cs_fault("dedup: pinned");
-		if (rc != 0)
-			return rc;
-		/* pinned just now: gc may have been there first, so look again */
-	}
+	return len >= DELTA_MIN && (p->store->header.incompat & CS_FEATURE_DELTAS) ? like : 0;
 }
 
-/* A stored chunk of this kind with these bytes: a hash is a hint, the bytes decide. */
-static int find_stored(struct cs_pipeline *p, int kind, const struct cs_hash *h,
-		       const uint8_t *data, size_t len, cs_chunk *out, struct cs_error *err)
+int cs_pipeline_room(struct cs_pipeline *p, int kind, cs_chunk like, size_t len, uint8_t **out,
+		     struct cs_error *err)
 {
-	cs_chunk at = 0;
-	*out = 0;
-	for (;;) {
-		int rc = next_candidate(p, h, &at, err);
-		if (rc != 1)
-			return rc;
-		struct cs_bundle *b;
-		uint32_t slot;
-		void *held;
-		/* a damaged candidate is no candidate: the chunk is stored again */
-		rc = cs_reader_find(p->store, at, &held, &b, &slot, NULL);
-		if (rc == CS_E_NOMEM)
-			return cs_fail(err, rc, "out of memory");
-		if (rc != CS_OK)
-			continue;
-		const struct cs_slot *s = &b->slots[slot];
-		bool same = b->kind == kind && s->len == len &&
-			    memcmp(b->raw + s->off, data, len) == 0;
-		cs_cache_release(held);
-		if (same) {
-			*out = at;
-			return CS_OK;
-		}
-	}
+	return room_in(p, kind, place_of(kind, usable(p, like, len)), len, out, err);
 }
 
-static int append(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
+static int append(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len, cs_chunk like,
 		  const struct cs_hash *h, cs_chunk *out, struct cs_error *err)
 {
 	uint8_t *room;
+	int place = place_of(kind, like);
+	struct cs_slot slot = { .len = (uint32_t)len, .hash = *h };
 	struct pending *e = pending_new(p);
 	if (!e)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	struct box *b = p->open[kind_index(kind)];
+	struct box *b = p->open[place];
 	bool in_place = b && data == b->raw + b->used;
-	int rc = in_place ? CS_OK : cs_pipeline_room(p, kind, len, &room, err);
-	b = p->open[kind_index(kind)];
+	int rc = in_place ? CS_OK : room_in(p, kind, place, len, &room, err);
+	b = p->open[place];
 	if (rc == CS_OK && cs_grow(&b->slots, &b->slots_cap, b->nslots + 1, sizeof(*b->slots)))
 		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
-	if (rc == CS_OK) {
-		cs_slot_pack(&b->table, (uint32_t)len, h);
-		if (b->table.failed)
-			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
-	}
+	if (rc == CS_OK && like)
+		rc = cs_dedup_base(p->store, like, &slot.base, err);
 	if (rc != CS_OK) {
 		e->chain = p->spare;
 		p->spare = e;
@@ -669,27 +674,27 @@ static int append(struct cs_pipeline *p, int kind, const uint8_t *data, size_t l
 	}
 	if (!in_place)
 		memcpy(room, data, len);
-	uint32_t slot = (uint32_t)b->nslots++;
-	b->slots[slot] = (struct cs_slot){ (uint32_t)b->used, (uint32_t)len, *h };
+	slot.off = (uint32_t)b->used;
+	b->slots[b->nslots] = slot;
+	pending_add(p, e, b, (uint32_t)b->nslots, cs_hash_key(h));
+	*out = cs_chunk_make(b->number, (uint32_t)b->nslots++);
 	b->used += len;
-	pending_add(p, e, b, slot, cs_hash_key(h));
 	p->stats.chunks_new++;
-	*out = cs_chunk_make(b->number, slot);
 	return CS_OK;
 }
 
 int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
-		      cs_chunk *out, struct cs_hash *out_hash, struct cs_error *err)
+		      cs_chunk like, cs_chunk *out, struct cs_hash *out_hash, struct cs_error *err)
 {
 	struct cs_hash h = cs_store_hash(p->store, data, len);
 	if (out_hash)
 		*out_hash = h;
 	cs_chunk found = pending_find(p, kind, &h, data, len);
-	int rc = found ? CS_OK : find_stored(p, kind, &h, data, len, &found, err);
+	int rc = found ? CS_OK : cs_dedup_find(p->store, kind, &h, data, len, &found, err);
 	if (rc != CS_OK)
 		return rc;
 	if (!found)
-		return append(p, kind, data, len, &h, out, err);
+		return append(p, kind, data, len, usable(p, like, len), &h, out, err);
 	p->stats.chunks_dup++;
 	*out = found;
 	return CS_OK;
@@ -698,10 +703,10 @@ int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size
 int cs_pipeline_flush(struct cs_pipeline *p, struct cs_error *err)
 {
 	int rc = CS_OK;
-	for (int kind = CS_BUNDLE_DATA; kind <= CS_BUNDLE_META && rc == CS_OK; kind++) {
-		struct box *b = p->open[kind_index(kind)];
+	for (int place = 0; place < PLACES && rc == CS_OK; place++) {
+		struct box *b = p->open[place];
 		if (b && b->nslots)
-			rc = box_close(p, kind, err);
+			rc = box_close(p, place, err);
 	}
 	if (rc != CS_OK)
 		return rc;

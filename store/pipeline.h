@@ -38,14 +38,17 @@ void cs_pipeline_free(struct cs_pipeline *p);
  * Room for len bytes (at most CS_CHUNK_MAX) in the open bundle of a kind
  * (CS_BUNDLE_*), valid until the next call on p.
  */
-int cs_pipeline_room(struct cs_pipeline *p, int kind, size_t len, uint8_t **out,
+int cs_pipeline_room(struct cs_pipeline *p, int kind, cs_chunk like, size_t len, uint8_t **out,
 		     struct cs_error *err) CS_MUST_CHECK;
 /*
  * Store a chunk of 1 to CS_CHUNK_MAX bytes, unless it is there. data may lie
- * at the start of the room, and is not copied then. out_hash may be NULL.
+ * at the start of the room for the same `like`, and is not copied then.
+ * like: a stored chunk that this one resembles, so that it may become a delta;
+ * 0: none is known. out_hash may be NULL.
  */
 int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
-		      cs_chunk *out, struct cs_hash *out_hash, struct cs_error *err) CS_MUST_CHECK;
+		      cs_chunk like, cs_chunk *out, struct cs_hash *out_hash,
+		      struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * Commit what is left together with what fn writes in the same transaction.

@@ -2,6 +2,7 @@
 #include "reader.h"
 
 #include "alloc.h"
+#include "hash.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +45,9 @@ static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t nu
 	return rc;
 }
 
-static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, struct cs_error *err)
+static int load_bundle(struct cs_store *s, uint64_t number, void **out, size_t *size,
+		       struct cs_error *err)
 {
-	struct cs_store *s = arg;
 	struct cs_txn *t;
 	struct cs_slice v;
 	struct cs_bundle *b = NULL;
@@ -70,6 +71,18 @@ static int fill_bundle(void *arg, uint64_t number, void **out, size_t *size, str
 		*size = cs_bundle_memory(b);
 	}
 	return rc;
+}
+
+static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *size,
+		      struct cs_error *err);
+
+/* The cache of bundles has decoded deltas, too, as bundles of one chunk: this bit and the chunk. */
+#define DELTA (UINT64_C(1) << 63)
+
+static int fill_bundle(void *arg, uint64_t key, void **out, size_t *size, struct cs_error *err)
+{
+	return key & DELTA ? fill_delta(arg, key & ~DELTA, out, size, err) :
+			     load_bundle(arg, key, out, size, err);
 }
 
 int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struct cs_bundle **out,
@@ -105,27 +118,111 @@ static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
 	return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing", (unsigned long long)old);
 }
 
-int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
-		   uint32_t *out_slot, struct cs_error *err)
+/* The bundle where a chunk lies, be it a delta or not. *chunk: its number today. */
+static int stored_at(struct cs_store *s, cs_chunk *chunk, void **out_held, struct cs_bundle **out,
+		     struct cs_error *err)
 {
 	struct cs_bundle *b = NULL;
 	void *held;
-	int rc = cs_reader_bundle(s, cs_chunk_bundle(chunk), &held, &b, err);
+	int rc = cs_reader_bundle(s, cs_chunk_bundle(*chunk), &held, &b, err);
 	if (rc == CS_E_NOTFOUND)
-		rc = moved_bundle(s, &chunk, &held, &b, err);
+		rc = moved_bundle(s, chunk, &held, &b, err);
+	if (rc != CS_OK)
+		return rc;
+	if (cs_chunk_slot(*chunk) >= b->nslots) {
+		cs_cache_release(held);
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu has no slot %u",
+			       (unsigned long long)cs_chunk_bundle(*chunk), cs_chunk_slot(*chunk));
+	}
+	*out_held = held;
+	*out = b;
+	return CS_OK;
+}
+
+/* A delta's base is never a delta: so this does not go deeper, whatever the store holds. */
+static int base_at(struct cs_store *s, cs_chunk base, int kind, void **out_held,
+		   const struct cs_slot **slot, const uint8_t **data, struct cs_error *err)
+{
+	struct cs_bundle *b;
+	int rc = stored_at(s, &base, out_held, &b, err);
+	if (rc != CS_OK)
+		return rc;
+	*slot = &b->slots[cs_chunk_slot(base)];
+	*data = b->raw + (*slot)->off;
+	if (!(*slot)->frame_len && b->kind == kind)
+		return CS_OK;
+	cs_cache_release(*out_held);
+	return cs_fail(err, CS_E_CORRUPT, "chunk %llx is no base of a delta",
+		       (unsigned long long)base);
+}
+
+/* The base may be another chunk than it was, for all a sound bundle tells: the hash decides. */
+static int check_delta(struct cs_store *s, cs_chunk chunk, const struct cs_bundle *b,
+		       struct cs_error *err)
+{
+	struct cs_hash h = cs_store_hash(s, b->raw, b->raw_len);
+	if (cs_hash_equal(&h, &b->slots[0].hash))
+		return CS_OK;
+	return cs_fail(err, CS_E_CORRUPT, "chunk %llx: its base does not make it",
+		       (unsigned long long)chunk);
+}
+
+static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *size,
+		      struct cs_error *err)
+{
+	struct cs_bundle *b, *one = NULL;
+	const struct cs_slot *base;
+	const uint8_t *data;
+	void *held, *base_held;
+	int rc = stored_at(s, &chunk, &held, &b, err);
 	if (rc != CS_OK)
 		return rc;
 	uint32_t slot = cs_chunk_slot(chunk);
-	if (slot >= b->nslots) {
-		cs_cache_release(held);
-		return cs_fail(err, CS_E_CORRUPT, "bundle %llu has no slot %u",
-			       (unsigned long long)cs_chunk_bundle(chunk), slot);
+	rc = base_at(s, b->slots[slot].base, b->kind, &base_held, &base, &data, err);
+	if (rc == CS_OK) {
+		struct cs_decompressor *d = decompressor_take(s);
+		rc = d ? cs_bundle_of_delta(d, b, slot, data, base->len, &one) : CS_E_NOMEM;
+		decompressor_give(s, d);
+		cs_cache_release(base_held);
+		if (rc != CS_OK)
+			cs_fail(err, rc, "chunk %llx: %s", (unsigned long long)chunk,
+				cs_code_text(rc));
+		else if ((rc = check_delta(s, chunk, one, err)) != CS_OK)
+			cs_bundle_free(one);
 	}
-	if (b->kind == CS_BUNDLE_DATA)
+	cs_cache_release(held);
+	if (rc == CS_OK) {
+		*out = one;
+		*size = cs_bundle_memory(one);
+	}
+	return rc == CS_E_NOTFOUND ? CS_E_CORRUPT : rc;
+}
+
+int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
+		   uint32_t *out_slot, struct cs_error *err)
+{
+	int rc = stored_at(s, &chunk, out_held, out, err);
+	if (rc != CS_OK)
+		return rc;
+	*out_slot = cs_chunk_slot(chunk);
+	if ((*out)->kind == CS_BUNDLE_DATA)
 		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
-	*out_held = held;
-	*out = b;
-	*out_slot = slot;
+	if (!(*out)->slots[*out_slot].frame_len)
+		return CS_OK;
+	cs_cache_release(*out_held);
+	*out_slot = 0;
+	return cs_reader_bundle(s, DELTA | chunk, out_held, out, err);
+}
+
+int cs_reader_base(struct cs_store *s, cs_chunk chunk, cs_chunk *out, struct cs_error *err)
+{
+	struct cs_bundle *b;
+	void *held;
+	int rc = stored_at(s, &chunk, &held, &b, err);
+	if (rc != CS_OK)
+		return rc;
+	*out = b->slots[cs_chunk_slot(chunk)].base;
+	cs_cache_release(held);
 	return CS_OK;
 }
 

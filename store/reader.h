@@ -16,10 +16,13 @@
 /* A chunk's bytes. CS_E_CORRUPT when it is missing or damaged. */
 int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
 		    size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
-/* The same, as the bundle that holds it and the slot. */
+/* The same, as a bundle that holds it and the slot; a delta's bytes are in one of their own. */
 int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
 		   uint32_t *out_slot, struct cs_error *err) CS_MUST_CHECK;
-/* A decoded bundle by number. CS_E_NOTFOUND when there is none. */
+/* The base of a chunk that is a delta; 0: it is none. */
+int cs_reader_base(struct cs_store *s, cs_chunk chunk, cs_chunk *out,
+		   struct cs_error *err) CS_MUST_CHECK;
+/* A decoded bundle by number, as it is stored. CS_E_NOTFOUND when there is none. */
 int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held,
 		     struct cs_bundle **out, struct cs_error *err) CS_MUST_CHECK;
 

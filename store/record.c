@@ -77,6 +77,8 @@ void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUND
 	put32(out + 8, CS_BUNDLE_MAGIC);
 	out[12] = h->kind;
 	out[13] = h->codec;
+	out[14] = (uint8_t)h->flags;
+	out[15] = (uint8_t)(h->flags >> 8);
 	put32(out + 16, h->key_id);
 	put32(out + 20, h->nslots);
 	put32(out + 24, h->raw_len);
@@ -105,7 +107,8 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	uint32_t magic = cs_cur_u32(&c);
 	h.kind = cs_cur_u8(&c);
 	h.codec = cs_cur_u8(&c);
-	cs_cur_bytes(&c, 2);
+	h.flags = cs_cur_u8(&c);
+	h.flags |= (uint16_t)(cs_cur_u8(&c) << 8);
 	h.key_id = cs_cur_u32(&c);
 	h.nslots = cs_cur_u32(&c);
 	h.raw_len = cs_cur_u32(&c);
@@ -113,54 +116,86 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	size_t payload = cs_cur_left(&c) - (h.table_len <= cs_cur_left(&c) ? h.table_len : 0);
 	if (c.bad || magic != CS_BUNDLE_MAGIC || h.kind < CS_BUNDLE_DATA ||
 	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
-	    h.nslots > CS_SLOTS_MAX || h.raw_len > CS_BUNDLE_RAW_MAX ||
-	    h.table_len > cs_cur_left(&c) || (h.codec == CS_CODEC_RAW && payload != h.raw_len))
+	    (h.flags & ~CS_BUNDLE_DELTAS) || h.nslots > CS_SLOTS_MAX ||
+	    h.raw_len > CS_BUNDLE_RAW_MAX || h.table_len > cs_cur_left(&c) ||
+	    (h.codec == CS_CODEC_RAW && payload < h.raw_len) ||
+	    (h.codec == CS_CODEC_RAW && !(h.flags & CS_BUNDLE_DELTAS) && payload != h.raw_len))
 		return CS_E_CORRUPT;
 	*out = h;
 	return CS_OK;
 }
 
-void cs_slot_pack(struct cs_buf *b, uint32_t len, const struct cs_hash *hash)
+void cs_slot_pack(struct cs_buf *b, const struct cs_slot *s)
 {
-	cs_buf_var(b, (uint64_t)len << 2 | CS_SLOT_COMMON);
-	cs_buf_add(b, hash->b, CS_HASH_SIZE);
-}
-
-/* Unpacks rows until `stop` rows were read, or all; *out is the last one. */
-static int read_slots(const void *data, const struct cs_bundle_header *h, uint32_t stop,
-		      struct cs_slot *out, struct cs_slot *all)
-{
-	struct cs_cur c = cs_cur((const uint8_t *)data + CS_BUNDLE_HEADER_SIZE, h->table_len);
-	uint64_t off = 0;
-	struct cs_slot s = { 0 };
-	for (uint32_t i = 0; i < stop; i++) {
-		uint64_t v = cs_cur_max(&c, ((uint64_t)CS_CHUNK_MAX << 2) | 3);
-		const uint8_t *hash = cs_cur_bytes(&c, CS_HASH_SIZE);
-		if (!hash || (v & 3) != CS_SLOT_COMMON || off + (v >> 2) > h->raw_len)
-			return CS_E_CORRUPT;
-		s.off = (uint32_t)off;
-		s.len = (uint32_t)(v >> 2);
-		memcpy(s.hash.b, hash, CS_HASH_SIZE);
-		off += s.len;
-		if (all)
-			all[i] = s;
+	cs_buf_var(b, (uint64_t)s->len << 2 | (s->frame_len ? CS_SLOT_DELTA : CS_SLOT_COMMON));
+	cs_buf_add(b, s->hash.b, CS_HASH_SIZE);
+	if (s->frame_len) {
+		cs_buf_var(b, s->frame_len);
+		cs_buf_var(b, s->base);
 	}
-	if (stop == h->nslots && (!cs_cur_done(&c) || off != h->raw_len))
-		return CS_E_CORRUPT;
-	if (out)
-		*out = s;
-	return CS_OK;
 }
 
-int cs_slots_unpack(const void *data, const struct cs_bundle_header *h, struct cs_slot *slots)
+/* A table on its way through its rows. */
+struct slots {
+	struct cs_cur c;
+	const struct cs_bundle_header *h;
+	uint64_t raw, frames; /* of the rows so far */
+};
+
+static struct slots slots_begin(const void *data, const struct cs_bundle_header *h)
 {
-	return read_slots(data, h, h->nslots, NULL, slots);
+	return (struct slots){ cs_cur((const uint8_t *)data + CS_BUNDLE_HEADER_SIZE, h->table_len),
+			       h, 0, 0 };
+}
+
+static int slots_next(struct slots *t, struct cs_slot *s)
+{
+	uint64_t v = cs_cur_max(&t->c, ((uint64_t)CS_CHUNK_MAX << 2) | 3);
+	const uint8_t *hash = cs_cur_bytes(&t->c, CS_HASH_SIZE);
+	unsigned how = v & 3;
+	if (!hash || how > CS_SLOT_DELTA || (how && !(t->h->flags & CS_BUNDLE_DELTAS)))
+		return CS_E_CORRUPT;
+	*s = (struct cs_slot){ .len = (uint32_t)(v >> 2) };
+	memcpy(s->hash.b, hash, CS_HASH_SIZE);
+	if (how == CS_SLOT_COMMON) {
+		s->off = (uint32_t)t->raw;
+		t->raw += s->len;
+		return t->raw > t->h->raw_len ? CS_E_CORRUPT : CS_OK;
+	}
+	s->off = (uint32_t)(t->h->raw_len + t->frames);
+	s->frame_len = (uint32_t)cs_cur_max(&t->c, CS_CHUNK_MAX);
+	s->base = cs_cur_max(&t->c, CS_CHUNK_NUMBER_MAX);
+	t->frames += s->frame_len;
+	return t->c.bad || !s->frame_len || !s->base || t->frames > CS_BUNDLE_FRAMES_MAX ?
+		       CS_E_CORRUPT : CS_OK;
+}
+
+int cs_slots_unpack(const void *data, size_t len, const struct cs_bundle_header *h,
+		    struct cs_slot *slots, uint32_t *frames)
+{
+	struct slots t = slots_begin(data, h);
+	for (uint32_t i = 0; i < h->nslots; i++)
+		if (slots_next(&t, &slots[i]) != CS_OK)
+			return CS_E_CORRUPT;
+	if (!cs_cur_done(&t.c) || t.raw != h->raw_len ||
+	    t.frames > len - CS_BUNDLE_HEADER_SIZE - h->table_len)
+		return CS_E_CORRUPT;
+	*frames = (uint32_t)t.frames;
+	return CS_OK;
 }
 
 int cs_slot_find(const void *data, const struct cs_bundle_header *h, uint32_t slot,
 		 struct cs_slot *out)
 {
-	return slot < h->nslots ? read_slots(data, h, slot + 1, out, NULL) : CS_E_CORRUPT;
+	struct slots t = slots_begin(data, h);
+	if (slot >= h->nslots)
+		return CS_E_CORRUPT;
+	for (uint32_t i = 0; i <= slot; i++)
+		if (slots_next(&t, out) != CS_OK)
+			return CS_E_CORRUPT;
+	if (slot + 1 == h->nslots && (!cs_cur_done(&t.c) || t.raw != h->raw_len))
+		return CS_E_CORRUPT;
+	return CS_OK;
 }
 
 /* ---- points */

@@ -29,13 +29,25 @@ int cs_store_header_unpack(const void *data, size_t len, struct cs_store_header 
 struct cs_bundle_header {
 	uint64_t checksum;
 	uint8_t kind, codec;
+	uint16_t flags;
 	uint32_t key_id, nslots, raw_len, table_len;
 };
-/* What one row of a slot table says; off is where the chunk begins in the raw common frame. */
+/*
+ * What one row of a slot table says. off is where the chunk begins in the raw
+ * common frame, or where a delta's frame begins, counted from the start of the
+ * raw common frame as if the frames followed it.
+ */
 struct cs_slot {
 	uint32_t off, len;
 	struct cs_hash hash;
+	uint32_t frame_len; /* of a delta; 0: the chunk is in the common frame */
+	cs_chunk base;      /* of a delta */
 };
+/* What a slot takes of its bundle, before the common frame is compressed. */
+static inline uint32_t cs_slot_weight(const struct cs_slot *s)
+{
+	return s->frame_len ? s->frame_len : s->len;
+}
 /* The first CS_BUNDLE_HEADER_SIZE bytes; the checksum is filled in by cs_bundle_seal. */
 void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUNDLE_HEADER_SIZE]);
 void cs_bundle_seal(uint8_t *bundle, size_t len, uint64_t number);
@@ -44,10 +56,13 @@ int cs_bundle_header_unpack(const void *data, size_t len,
 			    struct cs_bundle_header *out) CS_MUST_CHECK;
 /* The checksum: these are the bytes of the bundle of that number, and of no other. */
 int cs_bundle_check(const void *data, size_t len, uint64_t number) CS_MUST_CHECK;
-void cs_slot_pack(struct cs_buf *b, uint32_t len, const struct cs_hash *hash);
-/* All rows into slots[h->nslots]; the lengths must add up to h->raw_len. */
-int cs_slots_unpack(const void *data, const struct cs_bundle_header *h,
-		    struct cs_slot *slots) CS_MUST_CHECK;
+void cs_slot_pack(struct cs_buf *b, const struct cs_slot *s);
+/*
+ * All rows into slots[h->nslots]; the lengths must add up to h->raw_len, and
+ * those of the deltas' frames to no more than is there. *frames: that sum.
+ */
+int cs_slots_unpack(const void *data, size_t len, const struct cs_bundle_header *h,
+		    struct cs_slot *slots, uint32_t *frames) CS_MUST_CHECK;
 /* One row without unpacking the others into memory. CS_E_CORRUPT when there is no such slot. */
 int cs_slot_find(const void *data, const struct cs_bundle_header *h, uint32_t slot,
 		 struct cs_slot *out) CS_MUST_CHECK;

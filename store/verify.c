@@ -131,17 +131,40 @@ static bool in_index(struct cs_txn *t, const struct cs_hash *h, cs_chunk chunk)
 	return cs_index_next(t, h, chunk - 1, &at, NULL) == 1 && at == chunk;
 }
 
+/* A delta that cannot be made because its base is damaged is no fault of its bundle's. */
+static bool delta_is_good(struct verify *v, uint64_t number, uint32_t i, const struct cs_slot *s)
+{
+	const uint8_t *data;
+	size_t len;
+	void *held;
+	struct cs_error why = { 0 };
+	if (cs_reader_chunk(v->store, cs_chunk_make(number, i), &held, &data, &len, &why) == CS_OK) {
+		cs_cache_release(held);
+		return true;
+	}
+	found(v, "chunk-damaged: bundle %llu slot %u, a delta: %.200s", (unsigned long long)number,
+	      i, why.text);
+	if (cs_reader_chunk(v->store, s->base, &held, &data, &len, &why) != CS_OK)
+		return true;
+	cs_cache_release(held);
+	return false;
+}
+
 static void check_chunks(struct verify *v, struct cs_txn *t, uint64_t number,
 			 const struct cs_bundle *b)
 {
 	bool bad = false;
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		const struct cs_slot *s = &b->slots[i];
-		struct cs_hash h = cs_store_hash(v->store, b->raw + s->off, s->len);
-		if (!cs_hash_equal(&h, &s->hash)) {
-			found(v, "chunk-damaged: bundle %llu slot %u has not the bytes of its hash",
-			      (unsigned long long)number, i);
-			bad = true;
+		if (s->frame_len) {
+			bad |= !delta_is_good(v, number, i, s);
+		} else {
+			struct cs_hash h = cs_store_hash(v->store, b->raw + s->off, s->len);
+			bool good = cs_hash_equal(&h, &s->hash);
+			if (!good)
+				found(v, "chunk-damaged: bundle %llu slot %u has not the bytes of "
+				      "its hash", (unsigned long long)number, i);
+			bad |= !good;
 		}
 		if (!in_index(t, &s->hash, cs_chunk_make(number, i)))
 			found(v, "index-missing: bundle %llu slot %u is not in the dedup index",
@@ -300,21 +323,28 @@ static int all_bundles(struct verify *v, struct cs_error *err)
 
 /* ---- what entries refer to */
 
-/* Is the chunk there, of this length, and in a bundle that is right? */
-static bool chunk_is_good(struct verify *v, struct cs_txn *t, cs_chunk chunk, uint64_t len)
+static bool bundle_is_good(struct verify *v, struct cs_txn *t, cs_chunk chunk)
 {
-	struct cs_slot slot;
-	cs_chunk at = chunk;
-	if (cs_chunk_info(t, chunk, &slot, NULL) != CS_OK || slot.len != len)
-		return false;
-	if (v->nbad == 0)
-		return true;
 	struct cs_slice s;
+	cs_chunk at = chunk;
 	if (cs_bundles_get(t, cs_chunk_bundle(chunk), &s, NULL) != 1 &&
 	    cs_chunk_moved(t, chunk, &at, NULL) != 1)
 		return false;
 	uint64_t number = cs_chunk_bundle(at);
 	return !bsearch(&number, v->bad, v->nbad, sizeof(*v->bad), by_number);
+}
+
+/* Is the chunk there, of this length, and in a bundle that is right, as its base is? */
+static bool chunk_is_good(struct verify *v, struct cs_txn *t, cs_chunk chunk, uint64_t len)
+{
+	struct cs_slot slot, base;
+	if (cs_chunk_info(t, chunk, &slot, NULL) != CS_OK || slot.len != len)
+		return false;
+	if (slot.base && cs_chunk_info(t, slot.base, &base, NULL) != CS_OK)
+		return false;
+	if (v->nbad == 0)
+		return true;
+	return bundle_is_good(v, t, chunk) && (!slot.base || bundle_is_good(v, t, slot.base));
 }
 
 static bool extents_are_good(struct verify *v, struct cs_txn *t, const struct cs_extent *x,
