@@ -45,6 +45,7 @@ int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, stru
 struct cs_file_extents {
 	struct cs_extent *own; /* unpacked from the entry: freed */
 	void *held;            /* or the page's */
+	cs_chunk page;
 	const struct cs_extent *x;
 	size_t n;
 	uint64_t base; /* offset in the file of the page's first byte */

@@ -114,6 +114,7 @@ static int extents_load(struct cs_store *s, const struct cs_entry *e, uint64_t o
 	if (rc != CS_OK)
 		return rc;
 	out->held = leaf.held;
+	out->page = leaf.chunk;
 	out->x = leaf.page->extents;
 	out->n = leaf.page->n;
 	out->base = leaf.weight_before;

@@ -36,6 +36,9 @@ struct cs_ingest {
 	bool volume_used[CS_VOLUMES_MAX]; /* by something of this backup */
 
 	struct cs_buf path; /* of the entry being looked at, below the point's root; NUL-terminated */
+	const struct cs_entry *page_dir; /* see like_page */
+	char page_name[CS_NAME_MAX];
+	uint32_t page_name_len;
 	uint64_t pos;       /* the next entry's position */
 	struct cs_sorter links; /* every entry with several links, with its position */
 	uint64_t *anew;         /* from which position on, each time a directory was begun anew */

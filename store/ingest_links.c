@@ -90,6 +90,11 @@ static int store_groups(struct cs_ingest *in, struct cs_pages_writer *w, struct 
 	return rc;
 }
 
+static int put_page(void *arg, const void *page, size_t len, cs_chunk *out, struct cs_error *err)
+{
+	return cs_pipeline_chunk(arg, CS_BUNDLE_META, page, len, 0, out, NULL, err);
+}
+
 int cs_ingest_links_store(struct cs_ingest *in, struct cs_pages *out, struct cs_error *err)
 {
 	struct cs_pages_writer w;
@@ -99,7 +104,7 @@ int cs_ingest_links_store(struct cs_ingest *in, struct cs_pages *out, struct cs_
 	int rc = cs_sorter_sort(&in->links, err);
 	if (rc != CS_OK)
 		return rc;
-	cs_pages_writer_init(&w, CS_PAGE_LINK, cs_intake_put_page, in->pipeline);
+	cs_pages_writer_init(&w, CS_PAGE_LINK, put_page, in->pipeline);
 	rc = store_groups(in, &w, err);
 	if (rc == CS_OK)
 		rc = cs_pages_finish(&w, out, err);

@@ -116,6 +116,48 @@ static int add_line(struct cs_ingest *in, struct frame *f, struct cs_error *err)
 	return CS_OK;
 }
 
+/*
+ * A page is like the parent's page of the same directory where the same names
+ * are. in->page_*: the directory in the parent point and the last name in the page.
+ */
+static cs_chunk like_page(const struct cs_ingest *in, uint8_t kind)
+{
+	const struct cs_pages *old = in->page_dir ? &in->page_dir->children : NULL;
+	struct cs_leaf leaf;
+	if (!old || !old->root)
+		return 0;
+	if (old->level == 0 || kind != CS_PAGE_DIR)
+		return (kind == CS_PAGE_DIR) == (old->level == 0) ? old->root : 0;
+	if (cs_reader_leaf(in->store, *old, CS_PAGE_DIR, CS_BY_KEY, 0, in->page_name,
+			   in->page_name_len, &leaf, NULL) != CS_OK)
+		return 0;
+	cs_cache_release(leaf.held);
+	return leaf.chunk;
+}
+
+static int put_page(void *arg, const void *page, size_t len, cs_chunk *out, struct cs_error *err)
+{
+	struct cs_ingest *in = arg;
+	cs_chunk like = like_page(in, *(const uint8_t *)page);
+	return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_META, page, len, like, out, NULL, err);
+}
+
+static void set_page(struct cs_ingest *in, const struct frame *f, const struct cs_entry *e)
+{
+	in->page_dir = f->has_old ? &f->old_self.entry : NULL;
+	if (e) {
+		in->page_name_len = e->name_len;
+		memcpy(in->page_name, e->name, e->name_len);
+	}
+}
+
+static int add_entry(struct cs_ingest *in, struct frame *f, const struct cs_entry *e,
+		     struct cs_error *err)
+{
+	set_page(in, f, e);
+	return cs_tree_add(&f->writer, e, err);
+}
+
 static int pack_old(struct cs_ingest *in, struct frame *f, const struct cs_node *n,
 		    struct cs_error *err)
 {
@@ -123,7 +165,7 @@ static int pack_old(struct cs_ingest *in, struct frame *f, const struct cs_node 
 					      &in->line, err));
 	if (rc == CS_OK)
 		rc = add_line(in, f, err);
-	return rc == CS_OK ? cs_tree_add(&f->writer, &n->entry, err) : rc;
+	return rc == CS_OK ? add_entry(in, f, &n->entry, err) : rc;
 }
 
 /* The first difference: from now on entries are packed, beginning with those so far. */
@@ -135,7 +177,7 @@ static int begin_packing(struct cs_ingest *in, struct frame *f, struct cs_error 
 	if (!f->hasher && !(f->hasher = cs_hasher_new()))
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	cs_hasher_reset(f->hasher);
-	cs_pages_writer_init(&f->writer, CS_PAGE_DIR, cs_intake_put_page, in->pipeline);
+	cs_pages_writer_init(&f->writer, CS_PAGE_DIR, put_page, in);
 	if (f->count)
 		rc = old_failed(cs_dir_open(in->parent, &f->old_self, 0, &d, err));
 	for (uint64_t i = 0; i < f->count && rc == CS_OK; i++) {
@@ -192,7 +234,7 @@ static int add_new(struct cs_ingest *in, struct frame *f, const struct cs_entry 
 	cs_dump_line(&in->line, e, hash, in->xattrs, in->nxattrs, e->name, e->name_len);
 	rc = add_line(in, f, err);
 	if (rc == CS_OK)
-		rc = cs_tree_add(&f->writer, e, err);
+		rc = add_entry(in, f, e, err);
 	if (rc == CS_OK)
 		count_entry(in, f, e);
 	return rc;
@@ -387,6 +429,7 @@ static int frame_finish(struct cs_ingest *in, struct frame *f, struct cs_entry *
 	e->below = f->below;
 	if (f->differs) {
 		e->hash = cs_hasher_end(f->hasher);
+		set_page(in, f, NULL);
 		return cs_pages_finish(&f->writer, &e->children, err);
 	}
 	e->hash = f->old_self.entry.hash;

@@ -12,6 +12,9 @@
 
 #define BUF_SIZE ((size_t)1 << 20)
 
+static int put_extent_page(void *arg, const void *page, size_t len, cs_chunk *out,
+			   struct cs_error *err);
+
 int cs_intake_init(struct cs_intake *in, struct cs_store *s, struct cs_pipeline *p,
 		   struct cs_error *err)
 {
@@ -24,7 +27,7 @@ int cs_intake_init(struct cs_intake *in, struct cs_store *s, struct cs_pipeline 
 		cs_intake_release(in);
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
-	cs_pages_writer_init(&in->extents, CS_PAGE_EXTENT, cs_intake_put_page, p);
+	cs_pages_writer_init(&in->extents, CS_PAGE_EXTENT, put_extent_page, in);
 	return CS_OK;
 }
 
@@ -35,12 +38,6 @@ void cs_intake_release(struct cs_intake *in)
 	cs_pages_writer_release(&in->extents);
 	cs_buf_release(&in->inline_bytes);
 	memset(in, 0, sizeof(*in));
-}
-
-int cs_intake_put_page(void *arg, const void *page, size_t len, cs_chunk *out,
-		       struct cs_error *err)
-{
-	return cs_pipeline_chunk(arg, CS_BUNDLE_META, page, len, 0, out, NULL, err);
 }
 
 /* Up to len bytes at off; fewer only at the end of the file. -errno on failure. */
@@ -83,6 +80,16 @@ static cs_chunk like_at(struct cs_intake *in, uint64_t off)
 		return 0;
 	}
 	return x->chunk;
+}
+
+static int put_extent_page(void *arg, const void *page, size_t len, cs_chunk *out,
+			   struct cs_error *err)
+{
+	struct cs_intake *in = arg;
+	/* extents up to in->at, or a little less, are in the page */
+	bool leaf = *(const uint8_t *)page == CS_PAGE_EXTENT;
+	cs_chunk like = leaf && in->at && like_at(in, in->at - 1) ? in->old_extents.page : 0;
+	return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_META, page, len, like, out, NULL, err);
 }
 
 /* ---- small files: straight into the open bundle */
@@ -265,8 +272,7 @@ static int take_large(struct cs_intake *in, int fd, struct cs_entry *e, struct c
 	}
 	if (rc != CS_OK || *read_errno) { /* leave nothing for the next file */
 		cs_pages_writer_release(&in->extents);
-		cs_pages_writer_init(&in->extents, CS_PAGE_EXTENT, cs_intake_put_page,
-				     in->pipeline);
+		cs_pages_writer_init(&in->extents, CS_PAGE_EXTENT, put_extent_page, in);
 	}
 	return rc;
 }

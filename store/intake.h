@@ -31,8 +31,6 @@ struct cs_intake {
 int cs_intake_init(struct cs_intake *in, struct cs_store *s, struct cs_pipeline *p,
 		   struct cs_error *err) CS_MUST_CHECK;
 void cs_intake_release(struct cs_intake *in);
-/* Store a page of metadata: for page writers. arg is the pipeline. */
-int cs_intake_put_page(void *arg, const void *page, size_t len, cs_chunk *out, struct cs_error *err);
 
 /*
  * Read e->size bytes of fd (fewer if the file is shorter now: e->size says how
