@@ -241,8 +241,6 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 	memcpy(b->raw + h->raw_len, payload + common, b->frames_len);
 	if (h->codec == CS_CODEC_ZSTD)
 		return cs_decompress(d, payload, common, b->raw, h->raw_len);
-	if (common != h->raw_len)
-		return CS_E_CORRUPT;
 	memcpy(b->raw, payload, h->raw_len);
 	return CS_OK;
 }

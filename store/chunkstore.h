@@ -72,6 +72,8 @@ struct cs_store_stats {
 	uint64_t trash_seconds; /* see cs_store_trash_keep */
 	uint64_t bundles;      /* bundles stored, data and metadata together */
 	uint64_t chunks;       /* chunks in them */
+	uint64_t deltas;       /* of which stored as the difference to another */
+	uint64_t delta_bytes, delta_stored_bytes; /* of these, before and after */
 	uint64_t raw_bytes;    /* their size before compression */
 	uint64_t stored_bytes; /* and after */
 	uint64_t meta_stored_bytes; /* of which tree pages and the like */

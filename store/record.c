@@ -118,8 +118,7 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
 	    (h.flags & ~CS_BUNDLE_DELTAS) || h.nslots > CS_SLOTS_MAX ||
 	    h.raw_len > CS_BUNDLE_RAW_MAX || h.table_len > cs_cur_left(&c) ||
-	    (h.codec == CS_CODEC_RAW && payload < h.raw_len) ||
-	    (h.codec == CS_CODEC_RAW && !(h.flags & CS_BUNDLE_DELTAS) && payload != h.raw_len))
+	    (h.codec == CS_CODEC_RAW && payload < h.raw_len))
 		return CS_E_CORRUPT;
 	*out = h;
 	return CS_OK;
@@ -177,8 +176,9 @@ int cs_slots_unpack(const void *data, size_t len, const struct cs_bundle_header 
 	for (uint32_t i = 0; i < h->nslots; i++)
 		if (slots_next(&t, &slots[i]) != CS_OK)
 			return CS_E_CORRUPT;
-	if (!cs_cur_done(&t.c) || t.raw != h->raw_len ||
-	    t.frames > len - CS_BUNDLE_HEADER_SIZE - h->table_len)
+	uint64_t payload = len - CS_BUNDLE_HEADER_SIZE - h->table_len;
+	if (!cs_cur_done(&t.c) || t.raw != h->raw_len || t.frames > payload ||
+	    (h->codec == CS_CODEC_RAW && t.raw + t.frames != payload))
 		return CS_E_CORRUPT;
 	*frames = (uint32_t)t.frames;
 	return CS_OK;

@@ -59,7 +59,7 @@ int cs_bundle_check(const void *data, size_t len, uint64_t number) CS_MUST_CHECK
 void cs_slot_pack(struct cs_buf *b, const struct cs_slot *s);
 /*
  * All rows into slots[h->nslots]; the lengths must add up to h->raw_len, and
- * those of the deltas' frames to no more than is there. *frames: that sum.
+ * with those of the deltas' frames to what is there. *frames: the sum of these.
  */
 int cs_slots_unpack(const void *data, size_t len, const struct cs_bundle_header *h,
 		    struct cs_slot *slots, uint32_t *frames) CS_MUST_CHECK;

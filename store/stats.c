@@ -2,8 +2,10 @@
 /*
  * stats.c - what a store says of itself.
  */
+#include "alloc.h"
 #include "store.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int cs_store_generation(struct cs_store *s, uint64_t *out, struct cs_error *err)
@@ -20,6 +22,25 @@ int cs_store_generation(struct cs_store *s, uint64_t *out, struct cs_error *err)
 int cs_store_announce(struct cs_store *s, uint64_t generation, struct cs_error *err)
 {
 	return cs_leases_announce(s->leases, generation, err);
+}
+
+/* 1, or negative. */
+static int count_deltas(struct cs_slice v, const struct cs_bundle_header *h,
+			struct cs_store_stats *st, struct cs_error *err)
+{
+	uint32_t frames;
+	struct cs_slot *slots = cs_alloc((h->nslots + 1u) * sizeof(*slots));
+	int rc = slots ? cs_bundle_load_table(v, h, err) : cs_fail(err, CS_E_NOMEM, "out of memory");
+	if (rc == CS_OK && cs_slots_unpack(v.data, v.len, h, slots, &frames) == CS_OK)
+		for (uint32_t i = 0; i < h->nslots; i++)
+			if (slots[i].frame_len) {
+				st->deltas++;
+				st->raw_bytes += slots[i].len;
+				st->delta_bytes += slots[i].len;
+				st->delta_stored_bytes += slots[i].frame_len;
+			}
+	free(slots);
+	return rc == CS_OK ? 1 : rc;
 }
 
 /* Headers of bundles, in steps, so that no read transaction lasts. */
@@ -45,6 +66,8 @@ static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct c
 				continue; /* verify's business */
 			st->chunks += h.nslots;
 			st->raw_bytes += h.raw_len;
+			if ((h.flags & CS_BUNDLE_DELTAS) && (rc = count_deltas(v, &h, st, err)) != 1)
+				break;
 			if (h.kind == CS_BUNDLE_META)
 				st->meta_stored_bytes += v.len;
 		}

@@ -109,6 +109,9 @@ static int stats_json(struct cs_cli *cli, const struct cs_store_stats *s, const 
 	cs_json_number(j, "logical_bytes", s->logical_bytes);
 	cs_json_number(j, "bundles", s->bundles);
 	cs_json_number(j, "chunks", s->chunks);
+	cs_json_number(j, "deltas", s->deltas);
+	cs_json_number(j, "delta_bytes", s->delta_bytes);
+	cs_json_number(j, "delta_stored_bytes", s->delta_stored_bytes);
 	cs_json_number(j, "raw_bytes", s->raw_bytes);
 	cs_json_number(j, "stored_bytes", s->stored_bytes);
 	cs_json_number(j, "meta_stored_bytes", s->meta_stored_bytes);
@@ -159,6 +162,7 @@ static int run_stats(struct cs_cli *cli, const void *values, int argc, char **ar
 	stats_size(cli, "logical", s.logical_bytes);
 	stats_count(cli, "bundles", s.bundles);
 	stats_count(cli, "chunks", s.chunks);
+	stats_count(cli, "of them deltas", s.deltas);
 	stats_size(cli, "raw", s.raw_bytes);
 	stats_size(cli, "stored", s.stored_bytes);
 	stats_size(cli, "of it metadata", s.meta_stored_bytes);

@@ -80,6 +80,9 @@ life_run() {
 	watched chunkstore "$@" >>"$T/life.out" || fail "life: $*"
 }
 
+# edit FILE OFFSET: some bytes of it.
+edit() { printf 'edited at %s' "$2" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
 life_skip() {
 	life_skipped+=("$*")
 	diag "NOT IN THIS LIFE, because chunkstore cannot do it: $*"
@@ -101,7 +104,12 @@ live() {
 	mkdir "$M/z"
 	noise 6000 2500000 >"$M/z/early"
 	life_backup z "$M/z"
+	noise 7000 40000 >"$M/a/more/edited"
+	noise 7001 120000 >"$M/a/more/dies"
+	noise 7002 120000 >"$M/a/more/dies-too"
 	life_backup a "$M/a"
+	rm "$M/a/more/dies" "$M/a/more/dies-too"
+	edit "$M/a/more/edited" 1000 # a delta, whose base outlives the point it came with
 	for i in $(seq 12); do noise $((4000 + i)) $((i * 1500)) >"$M/a/some/file-$i"; done
 	noise 4100 300000 >"$M/a/more/large"
 	life_backup a "$M/a"
@@ -109,6 +117,7 @@ live() {
 	life_forget a "${purge[@]}"
 	life_run gc --json
 	noise 5000 200000 >"$M/a/more/new"
+	edit "$M/a/more/edited" 20000
 	life_backup a "$M/a" --force
 
 	# the commit is in the page cache and not on the disk; life goes on with it

@@ -15,6 +15,7 @@ live
 check "the store that lived" chunkstore verify
 num "gc freed bundles in that life" "$(jq -s 'map(.bundles_freed? // 0) | add' "$T/life.out")" -gt 0
 num "and rewrote some" "$(jq -s 'map(.bundles_rewritten? // 0) | add' "$T/life.out")" -gt 0
+num "and it holds deltas" "$(chunkstore stats --json | jq .deltas)" -gt 0
 ! can compact ||
 	num "compact moved something" "$(jq -s 'map(.moved? // 0) | add' "$T/life.out")" -gt 0
 

@@ -5,9 +5,12 @@
  * the other has done its part.
  */
 #include "store/fault.h"
+#include "store/index.h"
+#include "store/reader.h"
 #include "world.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -255,6 +258,103 @@ static void a_point_that_comes_after_the_marks_is_marked_too(void **state)
 	cs_store_close(s);
 }
 
+/* ---- deltas: the same for what they are made of */
+
+/* Dead data again: a delta in one group of bundles, its base in another. The tree has the delta's bytes. */
+static void forgotten_delta(void)
+{
+	static uint8_t data[100u << 10];
+	struct rng r = { 1 };
+	struct cs_store *s = world_open();
+	struct cs_txn *t;
+	uint64_t number;
+	rng_bytes(&r, data, sizeof(data));
+	world_write("tree/big", data, sizeof(data));
+	uint64_t first = world_back_up(s, "t");
+	assert_int_equal(cs_txn_write(s->db, &t, NULL), CS_OK);
+	assert_int_equal(cs_bundles_reserve(t, 200, &number, NULL), CS_OK);
+	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
+	data[5000] ^= 1;
+	world_write("tree/big", data, sizeof(data));
+	uint64_t second = world_back_up(s, "t");
+	world_purge(s, first);
+	world_purge(s, second);
+	cs_store_close(s);
+}
+
+static void read_dead(struct cs_store *s)
+{
+	const uint8_t *data;
+	size_t len;
+	void *held;
+	struct cs_hash h;
+	struct cs_txn *t;
+	cs_chunk chunk;
+	uint8_t want[100u << 10];
+	int fd = open(world_path("tree/big"), O_RDONLY);
+	assert_true(read(fd, want, sizeof(want)) == (ssize_t)sizeof(want));
+	close(fd);
+	h = cs_store_hash(s, want, sizeof(want));
+	assert_int_equal(cs_txn_read(s->db, &t, NULL), CS_OK);
+	assert_int_equal(cs_index_next(t, &h, 0, &chunk, NULL), 1);
+	cs_txn_end(t);
+	assert_int_equal(cs_reader_chunk(s, chunk, &held, &data, &len, NULL), CS_OK);
+	cs_cache_release(held);
+}
+
+static void a_found_delta_whose_base_gc_frees_is_stored_again(void **state)
+{
+	(void)state;
+	for (int cached = 0; cached < 2; cached++) {
+		forgotten_delta();
+		begin_other(gc_elsewhere, "nowhere");
+		struct cs_store *s = world_open();
+		if (cached)
+			read_dead(s);
+		at("dedup: pinned", run_all_of_gc);
+		uint64_t seq = world_back_up(s, "u");
+		assert_null(then);
+		all_is_there(s, seq);
+		world_purge(s, seq);
+		world_gc(s);
+		cs_store_close(s);
+	}
+}
+
+static void a_base_that_is_pinned_is_not_freed(void **state)
+{
+	struct cs_store_stats st;
+	(void)state;
+	forgotten_delta();
+	begin_other(gc_elsewhere, "nowhere");
+	struct cs_store *s = world_open();
+	at("delta: base pinned", run_all_of_gc);
+	uint64_t seq = world_back_up(s, "u");
+	assert_null(then);
+	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
+	assert_int_equal(st.deltas, 1);
+	all_is_there(s, seq);
+	cs_store_close(s);
+}
+
+static void a_base_of_a_point_that_comes_after_the_marks_is_marked_too(void **state)
+{
+	struct cs_store_stats st;
+	(void)state;
+	forgotten_delta();
+	begin_other(gc_elsewhere, "gc: marked");
+	let_other_go();
+	await_other();
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "u");
+	let_other_go();
+	end_other();
+	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
+	assert_int_equal(st.deltas, 1);
+	all_is_there(s, seq);
+	cs_store_close(s);
+}
+
 /* What a running backup has written is not freed; what a dead one has, is. */
 static void chunks_of_a_running_backup_stay_until_it_dies(void **state)
 {
@@ -360,6 +460,9 @@ int main(void)
 		TEST(a_hit_that_is_pinned_is_not_freed),
 		TEST(a_hit_that_gc_is_freeing_is_stored_again),
 		TEST(a_point_that_comes_after_the_marks_is_marked_too),
+		TEST(a_found_delta_whose_base_gc_frees_is_stored_again),
+		TEST(a_base_that_is_pinned_is_not_freed),
+		TEST(a_base_of_a_point_that_comes_after_the_marks_is_marked_too),
 		TEST(chunks_of_a_running_backup_stay_until_it_dies),
 		TEST(a_second_gc_leaves),
 		TEST(a_dry_run_is_exact),

@@ -65,6 +65,7 @@ static void an_unknown_format_is_refused_by_name(void **state)
 struct bundle {
 	struct cs_bundle_header h;
 	struct cs_slot slots[CS_SLOTS_MAX];
+	uint32_t frames;
 };
 
 /* All that a reader does with a bundle before it decodes it. */
@@ -75,7 +76,7 @@ static int unpack_bundle(void *arg, const uint8_t *data, size_t len)
 	int rc = cs_bundle_header_unpack(data, len, &b->h);
 
 	if (rc == CS_OK)
-		rc = cs_slots_unpack(data, &b->h, b->slots);
+		rc = cs_slots_unpack(data, len, &b->h, b->slots, &b->frames);
 	for (uint32_t i = 0; rc == CS_OK && i < b->h.nslots; i += 1 + b->h.nslots / 4)
 		rc = cs_slot_find(data, &b->h, i, &s);
 	return rc;
@@ -85,13 +86,20 @@ static void build_bundle(struct cs_buf *out, uint32_t nslots, struct rng *r)
 {
 	struct cs_bundle_header h = { .kind = CS_BUNDLE_META, .codec = CS_CODEC_RAW };
 	struct cs_buf table = { 0 };
+	uint32_t frames = 0;
 
 	for (uint32_t i = 0; i < nslots; i++) {
-		uint32_t len = (uint32_t)rng_below(r, 200);
-		struct cs_hash hash = cs_hash_of(&i, sizeof(i));
+		struct cs_slot s = { .len = (uint32_t)rng_below(r, 200) };
 
-		cs_slot_pack(&table, len, &hash);
-		h.raw_len += len;
+		s.hash = cs_hash_of(&i, sizeof(i));
+		if (i % 7 == 3) { /* a delta */
+			s.base = 1 + rng_below(r, CS_CHUNK_NUMBER_MAX);
+			frames += s.frame_len = 1 + (uint32_t)rng_below(r, 50);
+			h.flags = CS_BUNDLE_DELTAS;
+		} else {
+			h.raw_len += s.len;
+		}
+		cs_slot_pack(&table, &s);
 	}
 	h.nslots = nslots;
 	h.table_len = (uint32_t)table.len;
@@ -100,7 +108,7 @@ static void build_bundle(struct cs_buf *out, uint32_t nslots, struct rng *r)
 	cs_bundle_header_pack(&h, out->data);
 	out->len = CS_BUNDLE_HEADER_SIZE;
 	cs_buf_add(out, table.data, table.len);
-	for (uint32_t i = 0; i < h.raw_len; i++)
+	for (uint32_t i = 0; i < h.raw_len + frames; i++)
 		cs_buf_u8(out, (uint8_t)i);
 	cs_bundle_seal(out->data, out->len, NUMBER);
 	cs_buf_release(&table);
@@ -116,7 +124,7 @@ static void bundles_come_back(void **state)
 
 	(void)state;
 	for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++) {
-		uint32_t n = counts[k], off = 0;
+		uint32_t n = counts[k], off = 0, frames = 0;
 
 		build_bundle(&bytes, n, &r);
 		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_OK);
@@ -126,11 +134,19 @@ static void bundles_come_back(void **state)
 		for (uint32_t i = 0; i < n; i++) {
 			struct cs_hash hash = cs_hash_of(&i, sizeof(i));
 
-			assert_int_equal(b->slots[i].off, off);
 			assert_memory_equal(b->slots[i].hash.b, hash.b, 16);
+			assert_int_equal(!b->slots[i].frame_len, i % 7 != 3);
+			assert_int_equal(!b->slots[i].base, i % 7 != 3);
+			if (i % 7 == 3) {
+				assert_int_equal(b->slots[i].off, b->h.raw_len + frames);
+				frames += b->slots[i].frame_len;
+				continue;
+			}
+			assert_int_equal(b->slots[i].off, off);
 			off += b->slots[i].len;
 		}
 		assert_int_equal(off, b->h.raw_len);
+		assert_int_equal(frames, b->frames);
 		assert_int_equal(cs_slot_find(bytes.data, &b->h, n, &s), CS_E_CORRUPT);
 		assert_int_equal(cs_slot_find(bytes.data, &b->h, UINT32_MAX, &s), CS_E_CORRUPT);
 	}
@@ -172,19 +188,25 @@ static void slots_must_add_up(void **state)
 	assert_int_equal(unpack_bundle(b, bytes.data, bytes.len), CS_OK);
 	struct cs_bundle_header h = b->h;
 
-	h.raw_len = b->slots[10].off + b->slots[10].len - 1;
-	assert_int_equal(cs_slot_find(bytes.data, &h, 9, &s), CS_OK);
-	assert_int_equal(cs_slot_find(bytes.data, &h, 10, &s), CS_E_CORRUPT);
-	assert_int_equal(cs_slots_unpack(bytes.data, &h, b->slots), CS_E_CORRUPT);
+	h.raw_len = b->slots[12].off + b->slots[12].len - 1;
+	assert_int_equal(cs_slot_find(bytes.data, &h, 11, &s), CS_OK);
+	assert_int_equal(cs_slot_find(bytes.data, &h, 12, &s), CS_E_CORRUPT);
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len, &h, b->slots, &b->frames), CS_E_CORRUPT);
 	h = b->h;
 	h.raw_len++;
-	assert_int_equal(cs_slots_unpack(bytes.data, &h, b->slots), CS_E_CORRUPT);
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len, &h, b->slots, &b->frames), CS_E_CORRUPT);
 	h = b->h;
 	h.nslots--;
-	assert_int_equal(cs_slots_unpack(bytes.data, &h, b->slots), CS_E_CORRUPT);
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len, &h, b->slots, &b->frames), CS_E_CORRUPT);
+	h = b->h;
+	h.flags = 0; /* then no slot is a delta */
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len, &h, b->slots, &b->frames),
+			 CS_E_CORRUPT);
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len - b->h.raw_len - 1, &b->h, b->slots,
+					 &b->frames), CS_E_CORRUPT);
 	h = b->h;
 	h.table_len++;
-	assert_int_equal(cs_slots_unpack(bytes.data, &h, b->slots), CS_E_CORRUPT);
+	assert_int_equal(cs_slots_unpack(bytes.data, bytes.len, &h, b->slots, &b->frames), CS_E_CORRUPT);
 	cs_buf_release(&bytes);
 	free(b);
 }
