@@ -59,9 +59,9 @@ int cs_ingest_tick(struct cs_ingest *in, struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * ingest_file.c: attributes and content of one entry that is not a directory, new or
- * changed. name in dirfd; e as first seen; old: its entry in the parent point, or NULL. 1: *e is complete; 0: left out, and
- * told of; negative: the backup cannot go on. *e borrows from in until the next
- * entry. *hash: of a regular file's content.
+ * changed. name in dirfd; e as first seen; old: its entry in the parent point, or
+ * NULL. 1: *e is complete; 0: left out, and told of; negative: the backup cannot go
+ * on. *e borrows from in until the next entry. *hash: of a regular file's content.
  */
 int cs_ingest_file(struct cs_ingest *in, int dirfd, const char *name, const struct cs_entry *old,
 		   struct cs_entry *e, struct cs_hash *hash, struct cs_error *err) CS_MUST_CHECK;
