@@ -49,6 +49,12 @@ enum cs_open_flags {
 struct cs_open_opts {
 	int flags;          /* enum cs_open_flags */
 	size_t cache_bytes; /* bound of decoded chunks and tree pages kept; 0: 64 MiB */
+	/*
+	 * Called now and then, by any thread, while another process writes and this
+	 * one waits for it, ms so far. Nonzero: give up, with CS_E_INTERRUPTED. NULL: wait.
+	 */
+	int (*waiting)(void *arg, unsigned ms);
+	void *arg;
 };
 
 /*
@@ -240,6 +246,8 @@ struct cs_user {
 	long pid;
 	char name[64];          /* of the program */
 	bool gc, backup, mount; /* mount: shows the points to others */
+	bool writes;            /* is in a write transaction: others who want one wait */
+	bool stopped;           /* by a signal */
 	uint64_t points;        /* that it holds */
 };
 typedef int cs_user_fn(void *arg, const struct cs_user *u);
