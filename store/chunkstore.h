@@ -87,12 +87,18 @@ struct cs_store_stats {
 	uint64_t file_bytes;   /* size of data.mdb */
 	uint64_t disk_bytes;   /* blocks it occupies */
 	uint64_t free_bytes;   /* of file_bytes: pages free for reuse */
-	uint64_t cache_hits, cache_misses; /* of this process */
 };
 
 /* Totals of the store. Reads every bundle's header: some milliseconds a GB. */
 int cs_store_stats(struct cs_store *s, struct cs_store_stats *out,
 		   struct cs_error *err) CS_MUST_CHECK;
+
+/* What this process keeps decoded, and how often that helped. */
+struct cs_store_caches {
+	size_t limit, bundle_bytes, page_bytes;
+	uint64_t bundle_hits, bundle_misses, page_hits, page_misses;
+};
+void cs_store_caches(struct cs_store *s, struct cs_store_caches *out);
 
 /*
  * A number that grows with every change of the set of points (a point stored,

@@ -278,6 +278,7 @@ int cs_store_open(const char *path, const struct cs_open_opts *opts, struct cs_s
 	pthread_mutex_init(&s->lock, NULL);
 	s->writable = o.flags & CS_OPEN_WRITE;
 	s->path = cs_strdup(path);
+	s->cache_bytes = budget;
 	s->bundles = cs_cache_new(budget / 4 * 3, destroy_bundle);
 	s->pages = cs_cache_new(budget / 4, destroy_page);
 	s->hints = cs_hints_new();

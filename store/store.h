@@ -32,6 +32,7 @@ struct cs_store {
 	struct cs_cache *bundles;      /* bundle number -> struct cs_bundle */
 	struct cs_cache *pages;        /* chunk number -> struct cs_page */
 	struct cs_hints *hints;        /* position -> page, see browse.c */
+	size_t cache_bytes; /* what bundles and pages may take together */
 	struct cs_prefetch *prefetch;
 	pthread_mutex_t lock;
 	struct cs_decompressor *spare[8]; /* guarded by lock */
