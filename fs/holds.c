@@ -186,3 +186,12 @@ void cs_holds_give(struct cs_holds *h, uint64_t seq, uint64_t n)
 	}
 	pthread_mutex_unlock(&h->lock);
 }
+
+void cs_holds_each(struct cs_holds *h, void (*fn)(void *arg, const struct cs_hold *p), void *arg)
+{
+	pthread_mutex_lock(&h->lock);
+	for (size_t i = 0; i < h->nslots; i++)
+		for (const struct item *it = h->slots[i]; it; it = it->next)
+			fn(arg, &(struct cs_hold){ it->seq, it->count });
+	pthread_mutex_unlock(&h->lock);
+}

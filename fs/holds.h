@@ -28,6 +28,11 @@ bool cs_holds_join(struct cs_holds *h, uint64_t seq) CS_MUST_CHECK;
  */
 void cs_holds_set_left(struct cs_holds *h, uint64_t seq, bool left);
 bool cs_holds_is_left(struct cs_holds *h, uint64_t seq);
+/* Call fn for each point in use, in no order, with the lock held: it must not call back. */
+struct cs_hold {
+	uint64_t seq, count;
+};
+void cs_holds_each(struct cs_holds *h, void (*fn)(void *arg, const struct cs_hold *p), void *arg);
 /* n references fewer. */
 void cs_holds_give(struct cs_holds *h, uint64_t seq, uint64_t n);
 

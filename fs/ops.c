@@ -130,20 +130,22 @@ static int answer(fuse_req_t req, int error, const struct reply *r)
 	return fuse_reply_err(req, 0);
 }
 
+static struct cs_ops *ops_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
 /* The one place where a request ends. False: the kernel did not take the answer. */
 static bool finish(fuse_req_t req, int error, const struct reply *r)
 {
 	pid_t pid = fuse_req_ctx(req)->pid;
+	struct cs_view *v = ops_of(req)->view;
 	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
 	bool taken = answer(req, error, r) == 0;
 
+	cs_view_answered(v);
 	cs_near_served(pid, bytes);
 	return taken;
-}
-
-static struct cs_ops *ops_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
 }
 
 /* ------------------------------------------------------------------ session */
@@ -366,6 +368,14 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 typedef int xattr_fn(struct cs_view *v, uint64_t ino, const char *name, char *buf, size_t size,
 		     size_t *out_len);
 
+static int get_status(struct cs_view *v, uint64_t ino, const char *name, char *buf, size_t size,
+		      size_t *out_len)
+{
+	(void)ino;
+	(void)name;
+	return cs_view_status(v, buf, size, out_len);
+}
+
 static int list_names(struct cs_view *v, uint64_t ino, const char *name, char *buf, size_t size,
 		      size_t *out_len)
 {
@@ -382,7 +392,7 @@ static void answer_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 	size_t len = 0;
 	int e;
 
-	if (cs_view_without_xattrs(v)) {
+	if (cs_view_without_xattrs(v) && fn != get_status) {
 		e = ENOSYS; /* and the kernel asks no more, for the whole mount */
 	} else if (size > 0 && !(buf = malloc(size))) {
 		e = ENOMEM;
@@ -401,7 +411,9 @@ static void answer_xattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	answer_xattr(req, ino, name, size, cs_view_getxattr);
+	bool status = cs_view_is_status(ino, name, fuse_req_ctx(req)->uid);
+
+	answer_xattr(req, ino, name, size, status ? get_status : cs_view_getxattr);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)

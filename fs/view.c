@@ -560,6 +560,9 @@ int cs_view_open(struct cs_store *store, const struct cs_view_opts *opts, struct
 		return cs_fail(err, CS_E_NOMEM, "opening the view");
 	v->store = store;
 	v->opts = *opts;
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	v->since = (struct cs_time){ .sec = now.tv_sec, .nsec = (uint32_t)now.tv_nsec };
 	shown_init(&v->shown);
 	v->trees = cs_trees_new(store, TREES_OPEN);
 	v->handed = cs_handed_new();

@@ -104,6 +104,16 @@ int cs_view_getxattr(struct cs_view *v, uint64_t ino, const char *name, char *bu
 int cs_view_listxattr(struct cs_view *v, uint64_t ino, char *buf, size_t size,
 		      size_t *out_len) CS_MUST_CHECK;
 
+/*
+ * What the mount tells of itself, as getxattr(2) does, under a name that
+ * listxattr does not tell. Is it that question? asker: the user who asks.
+ */
+#define CS_VIEW_STATUS "user.chunkfs.status"
+bool cs_view_is_status(uint64_t ino, const char *name, uid_t asker);
+int cs_view_status(struct cs_view *v, char *buf, size_t size, size_t *out_len) CS_MUST_CHECK;
+/* A request was answered: count it. */
+void cs_view_answered(struct cs_view *v);
+
 /* Inode flags and project id as recorded. ENOTTY: above the points. */
 struct cs_view_flags {
 	bool has_flags, has_projid;

@@ -16,6 +16,7 @@
 #include "virtual.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define CS_VIEW_NAME_MAX 255
 #define CS_VIEW_BLOCK 4096
@@ -38,6 +39,9 @@ struct cs_view {
 	char *data_path;
 	pthread_rwlock_t shown;
 	struct cs_sweep *sweep;
+	/* for view_status.c */
+	struct cs_time since;
+	_Atomic uint64_t requests, refreshes;
 };
 
 /* What sweeping needs to remember: see view_sweep.c. NULL: out of memory. */

@@ -125,6 +125,7 @@ void cs_view_refresh(struct cs_view *v, const struct cs_view_drop *drop)
 	struct refresh r = { v, drop };
 	const struct cs_handed_check check = { still_right, gone, &r };
 
+	v->refreshes++;
 	if (v->single)
 		return;
 	let_finish(v);

@@ -49,6 +49,12 @@ enum cs_open_flags {
 struct cs_open_opts {
 	int flags;          /* enum cs_open_flags */
 	size_t cache_bytes; /* bound of decoded chunks and tree pages kept; 0: 64 MiB */
+	/*
+	 * Called now and then, by any thread, while another process writes and this
+	 * one waits for it, ms so far. Nonzero: give up, with CS_E_INTERRUPTED. NULL: wait.
+	 */
+	int (*waiting)(void *arg, unsigned ms);
+	void *arg;
 };
 
 /*
@@ -83,12 +89,18 @@ struct cs_store_stats {
 	uint64_t file_bytes;   /* size of data.mdb */
 	uint64_t disk_bytes;   /* blocks it occupies */
 	uint64_t free_bytes;   /* of file_bytes: pages free for reuse */
-	uint64_t cache_hits, cache_misses; /* of this process */
 };
 
 /* Totals of the store. Reads every bundle's header: some milliseconds a GB. */
 int cs_store_stats(struct cs_store *s, struct cs_store_stats *out,
 		   struct cs_error *err) CS_MUST_CHECK;
+
+/* What this process keeps decoded, and how often that helped. */
+struct cs_store_caches {
+	size_t limit, bundle_bytes, page_bytes;
+	uint64_t bundle_hits, bundle_misses, page_hits, page_misses;
+};
+void cs_store_caches(struct cs_store *s, struct cs_store_caches *out);
 
 /*
  * A number that grows with every change of the set of points (a point stored,
@@ -242,6 +254,8 @@ struct cs_user {
 	long pid;
 	char name[64];          /* of the program */
 	bool gc, backup, mount; /* mount: shows the points to others */
+	bool writes;            /* is in a write transaction: others who want one wait */
+	bool stopped;           /* by a signal */
 	uint64_t points;        /* that it holds */
 };
 typedef int cs_user_fn(void *arg, const struct cs_user *u);

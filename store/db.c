@@ -272,6 +272,18 @@ void cs_db_close(struct cs_db *db)
 
 /* ---- transactions */
 
+void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn)
+{
+	db->turn = turn;
+}
+
+/* A write transaction is over, durable or undone: the next may come. */
+static void write_is_over(struct cs_db *db)
+{
+	if (db->turn)
+		cs_turn_leave(db->turn);
+}
+
 int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 {
 	pthread_mutex_lock(&db->lock);
@@ -308,8 +320,14 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	t->db = db;
 	t->write = true;
-	int rc = mdb_txn_begin(db->env, NULL, 0, &t->txn);
+	int rc = db->turn ? cs_turn_take(db->turn, err) : CS_OK;
+	if (rc != CS_OK) {
+		free(t);
+		return rc;
+	}
+	rc = mdb_txn_begin(db->env, NULL, 0, &t->txn);
 	if (rc) {
+		write_is_over(db);
 		free(t);
 		return fail(db, rc, "write", err);
 	}
@@ -323,6 +341,8 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	int rc;
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	free(t);
+	if (rc == 0)
+		write_is_over(db);
 	atomic_store(&db->transactions, 0); /* look now: it may have touched much */
 	cs_db_resident_check(db);
 	if (rc == 0) {
@@ -337,6 +357,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	 */
 	if (rc > 0)
 		mdb_env_sync(db->env, 1);
+	write_is_over(db);
 	return fail(db, write_error(db, rc), "commit", err);
 }
 
@@ -348,6 +369,7 @@ void cs_txn_end(struct cs_txn *t)
 	if (t->write) {
 		mdb_txn_abort(t->txn);
 		free(t);
+		write_is_over(db);
 		return;
 	}
 	mdb_txn_reset(t->txn);

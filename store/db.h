@@ -54,13 +54,19 @@ enum cs_db_flags {
  */
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err) CS_MUST_CHECK;
 void cs_db_close(struct cs_db *db);
+/* Before writing: write transactions queue with it. Borrowed until close. */
+struct cs_turn;
+void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn);
 
 /*
  * A read transaction: a snapshot of now, valid until cs_txn_end. Cheap: a
  * reader slot is kept and renewed. Any thread may use it, one at a time.
  */
 int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
-/* The write transaction; waits for other writers of any process. */
+/*
+ * The write transaction; waits for other writers of any process. With turns,
+ * CS_E_INTERRUPTED may end that.
+ */
 int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
 /* Durable when it returns CS_OK; nothing happened otherwise. The transaction is gone either way. */
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;

@@ -13,6 +13,7 @@
 #define CS_DB_IMPL_H
 
 #include "db.h"
+#include "turn.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct cs_db {
 	MDB_env *env; /* immutable after open */
 	MDB_dbi dbi[CS_TABLES]; /* 0: the store has no such table, which reads as empty */
 	char *dir;
+	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;

@@ -6,6 +6,7 @@
  * The file `leases` in the store is empty; open-file-description locks on its
  * bytes are what counts:
  *   0                  gc runs (write lock)
+ *   1, 65538           who writes, and who writes next (write locks; turn.h)
  *   2 .. 65537         announcements: a process that shows the catalog to others
  *                      holds a read lock on the byte of the generation it has seen
  *   2^40 + seq         a point is read (read lock): gc removes the record of a
@@ -34,8 +35,10 @@
 #include <stdint.h>
 
 #define CS_LEASE_GC 0
+#define CS_LEASE_WRITER 1
 #define CS_LEASE_ANNOUNCE 2
 #define CS_LEASE_ANNOUNCE_SPAN 65536u
+#define CS_LEASE_QUEUE (CS_LEASE_ANNOUNCE + CS_LEASE_ANNOUNCE_SPAN)
 #define CS_LEASE_POINTS (INT64_C(1) << 40)
 #define CS_LEASE_BUNDLES (INT64_C(1) << 41)
 

@@ -31,7 +31,9 @@ static void take_lock(struct cs_user *u, const char *type, int64_t from, int64_t
 		u->backup |= strcmp(type, "READ") == 0;
 	else if (from >= CS_LEASE_POINTS)
 		u->points += (uint64_t)(to - from + 1);
-	else if (from >= CS_LEASE_ANNOUNCE)
+	else if (from == CS_LEASE_WRITER)
+		u->writes = true;
+	else if (from >= CS_LEASE_ANNOUNCE && from != CS_LEASE_QUEUE)
 		u->mount = true;
 }
 
@@ -65,6 +67,19 @@ static void name_of(const char *proc, struct cs_user *u)
 		fclose(f);
 }
 
+/* Stopped, by a signal or a debugger: it will hold what it holds. */
+static bool is_stopped(const char *proc)
+{
+	char path[320], line[256], state = 0;
+	snprintf(path, sizeof(path), "%s/status", proc);
+	FILE *f = fopen(path, "re");
+	while (f && !state && fgets(line, sizeof(line), f))
+		sscanf(line, "State: %c", &state);
+	if (f)
+		fclose(f);
+	return state == 'T' || state == 't';
+}
+
 static int process(struct look *k, const char *pid)
 {
 	char proc[64], path[320];
@@ -86,6 +101,7 @@ static int process(struct look *k, const char *pid)
 	if (!locks)
 		return 0;
 	name_of(proc, &u);
+	u.stopped = is_stopped(proc);
 	return k->fn(k->arg, &u);
 }
 

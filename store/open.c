@@ -13,6 +13,7 @@
 #include "hints.h"
 #include "reader.h"
 #include "share.h"
+#include "turn.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -254,8 +255,15 @@ static int open_parts(struct cs_store *s, const struct cs_open_opts *o, struct c
 	int rc = check_path(s, o->flags, err);
 	if (rc == CS_OK)
 		rc = cs_leases_open(s->path, o->flags & CS_OPEN_WRITE, &s->leases, err);
+	if (rc == CS_OK && s->writable) {
+		s->turn = cs_turn_new(cs_leases_fd(s->leases), o->waiting, o->arg);
+		if (!s->turn)
+			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
 	if (rc == CS_OK)
 		rc = cs_db_open(s->path, s->writable ? CS_DB_WRITE : CS_DB_READ, &s->db, err);
+	if (rc == CS_OK)
+		cs_db_take_turns(s->db, s->turn);
 	return rc == CS_OK ? read_header(s, o->flags, err) : rc;
 }
 
@@ -272,6 +280,7 @@ int cs_store_open(const char *path, const struct cs_open_opts *opts, struct cs_s
 	pthread_mutex_init(&s->lock, NULL);
 	s->writable = o.flags & CS_OPEN_WRITE;
 	s->path = cs_strdup(path);
+	s->cache_bytes = budget;
 	s->bundles = cs_cache_new(budget / 4 * 3, destroy_bundle);
 	s->pages = cs_cache_new(budget / 4, destroy_page);
 	s->hints = cs_hints_new();
@@ -300,6 +309,7 @@ void cs_store_close(struct cs_store *s)
 	while (s->nspare)
 		cs_decompressor_free(s->spare[--s->nspare]);
 	cs_db_close(s->db);
+	cs_turn_free(s->turn);
 	cs_leases_close(s->leases);
 	pthread_mutex_destroy(&s->lock);
 	free(s->path);

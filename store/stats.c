@@ -143,7 +143,6 @@ int cs_store_stats(struct cs_store *s, struct cs_store_stats *out, struct cs_err
 {
 	struct cs_store_stats st = { 0 };
 	struct cs_db_stats d;
-	struct cs_cache_stats a, b;
 	struct cs_hash id;
 
 	int rc = cs_db_stats(s->db, &d, err);
@@ -167,10 +166,18 @@ int cs_store_stats(struct cs_store *s, struct cs_store_stats *out, struct cs_err
 	st.file_bytes = d.file_bytes;
 	st.disk_bytes = d.disk_bytes;
 	st.free_bytes = d.free_bytes;
-	cs_cache_stats(s->bundles, &a);
-	cs_cache_stats(s->pages, &b);
-	st.cache_hits = a.hits + b.hits;
-	st.cache_misses = a.misses + b.misses;
 	*out = st;
 	return CS_OK;
+}
+
+void cs_store_caches(struct cs_store *s, struct cs_store_caches *out)
+{
+	struct cs_cache_stats b, p;
+	cs_cache_stats(s->bundles, &b);
+	cs_cache_stats(s->pages, &p);
+	*out = (struct cs_store_caches){
+		.limit = s->cache_bytes,
+		.bundle_bytes = b.bytes, .bundle_hits = b.hits, .bundle_misses = b.misses,
+		.page_bytes = p.bytes, .page_hits = p.hits, .page_misses = p.misses,
+	};
 }

@@ -27,10 +27,12 @@ struct cs_store {
 	ino_t lock_ino; /* of LMDB's lock file, on the same device; 0: none */
 	struct cs_db *db;
 	struct cs_leases *leases;
+	struct cs_turn *turn; /* NULL: open for reading */
 	struct cs_store_header header;
 	struct cs_cache *bundles;      /* bundle number -> struct cs_bundle */
 	struct cs_cache *pages;        /* chunk number -> struct cs_page */
 	struct cs_hints *hints;        /* position -> page, see browse.c */
+	size_t cache_bytes; /* what bundles and pages may take together */
 	struct cs_prefetch *prefetch;
 	pthread_mutex_t lock;
 	struct cs_decompressor *spare[8]; /* guarded by lock */

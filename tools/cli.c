@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...)
 {
@@ -25,9 +26,55 @@ int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...
 	return cs_fail(err, CS_E_USAGE, "%s", text);
 }
 
+/* --- waiting for another writer */
+
+#define WAIT_TOLD_MS 1000 /* a transaction takes a tenth of it */
+
+static int find_writer(void *arg, const struct cs_user *u)
+{
+	if (u->writes)
+		*(struct cs_user *)arg = *u;
+	return u->writes;
+}
+
+/* Any thread: so nothing of the progress line is touched but what is on the terminal. */
+static void say_for_whom(struct cs_cli *cli)
+{
+	struct cs_user u = { .pid = 0 };
+	uint64_t hidden;
+
+	if (cs_store_users(cli->store, find_writer, &u, &hidden, NULL) < 0 || u.pid == 0)
+		snprintf(u.name, sizeof(u.name), "unknown");
+	flockfile(stderr);
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	fputs("chunkstore: waiting for ", stderr);
+	if (u.pid)
+		fprintf(stderr, "process %ld (", u.pid);
+	else
+		fputs("another process (", stderr);
+	for (const char *p = u.name; *p != '\0'; p++)
+		putc_unlocked((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+	fputs("), which is writing to the store", stderr);
+	if (u.stopped)
+		fprintf(stderr, " and is stopped: 'kill -CONT %ld' lets it go on", u.pid);
+	putc_unlocked('\n', stderr);
+	funlockfile(stderr);
+}
+
+static int on_wait(void *arg, unsigned ms)
+{
+	struct cs_cli *cli = arg;
+
+	if (ms >= WAIT_TOLD_MS && cli->store && !atomic_flag_test_and_set(&cli->told))
+		say_for_whom(cli);
+	return cs_progress_stopped();
+}
+
 int cs_cli_open(struct cs_cli *cli, int flags, struct cs_error *err)
 {
-	const struct cs_open_opts opts = { .flags = flags, .cache_bytes = cli->cache_bytes };
+	const struct cs_open_opts opts = { .flags = flags, .cache_bytes = cli->cache_bytes,
+					   .waiting = on_wait, .arg = cli };
 
 	return cs_store_open(cli->store_path, &opts, &cli->store, err);
 }

@@ -15,6 +15,8 @@
 #include "progress.h"
 #include "store/chunkstore.h"
 
+#include <stdatomic.h>
+
 #define CS_EXIT_DIFFERENT 1 /* diff --exit-code */
 #define CS_EXIT_UNREAD 1    /* whoever read our output has closed it */
 
@@ -37,6 +39,7 @@ struct cs_cli {
 	struct cs_progress_line line;
 	bool misused; /* the error is about the command line: a hint follows */
 	bool quiet;   /* notices of kind INFO are left out */
+	atomic_flag told; /* for whom it waits */
 };
 
 struct cs_command {

@@ -51,7 +51,7 @@ static int load_users(struct cs_cli *cli, struct users *out, struct cs_error *er
 
 static const char *what_it_does(const struct cs_user *u)
 {
-	return u->gc ? "gc" : u->backup ? "backup" : u->mount ? "mount" : "reads";
+	return u->gc ? "gc" : u->backup ? "backup" : u->mount ? "mount" : u->writes ? "writes" : "reads";
 }
 
 static void show_users(struct cs_cli *cli, const struct users *us)
@@ -64,8 +64,9 @@ static void show_users(struct cs_cli *cli, const struct users *us)
 		if (u->points)
 			snprintf(text, sizeof(text), ", holds %" PRIu64 " point%s", u->points,
 				 u->points == 1 ? "" : "s");
-		cs_out_printf(&cli->out, "%-16s%s, process %ld (%s)%s\n", i ? "" : "in use by",
-			      what_it_does(u), u->pid, u->name, text);
+		cs_out_printf(&cli->out, "%-16s%s, process %ld (%s)%s%s%s\n",
+			      i ? "" : "in use by", what_it_does(u), u->pid, u->name, text,
+			      u->writes ? ", is writing" : "", u->stopped ? ", is stopped" : "");
 	}
 	if (us->more)
 		cs_out_printf(&cli->out, "%-16s%s of processes that are not shown\n",
@@ -85,6 +86,8 @@ static int users_json(struct cs_cli *cli, const struct users *us, struct cs_erro
 		cs_json_number(j, "process", (uint64_t)u->pid);
 		cs_json_text(j, "program", u->name);
 		cs_json_number(j, "points", u->points);
+		cs_json_bool(j, "writing", u->writes);
+		cs_json_bool(j, "stopped", u->stopped);
 		rc = cs_json_put(j, err);
 	}
 	cs_json_array_end(j);
