@@ -111,8 +111,12 @@
 /* Sizes, chosen by measurement: see chunkstore(7). */
 #define CS_CHUNK_MAX (4u << 20)        /* no chunk is longer, stored or read */
 #define CS_BUNDLE_RAW_MAX (8u << 20)   /* no bundle holds more, stored or read */
+#ifndef CS_BUNDLE_DATA_TARGET /* tests/perf/density tries others */
 #define CS_BUNDLE_DATA_TARGET (512u << 10) /* a data bundle is closed when it holds this much */
+#endif
+#ifndef CS_BUNDLE_META_TARGET
 #define CS_BUNDLE_META_TARGET (128u << 10)
+#endif
 #define CS_WHOLE_FILE_MAX (128u << 10) /* files up to this size are one chunk */
 #define CS_INLINE_MAX 64u              /* files up to this size are in their entry */
 #define CS_INLINE_EXTENTS_MAX 256u     /* packed extents up to this size are in the entry */

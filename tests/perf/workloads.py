@@ -209,7 +209,7 @@ class Small(Workload):
     seed = 1
 
     def count(self):
-        return 5000 if self.small else 200000
+        return 2000 if self.small else 200000
 
     def apply(self, state):
         bulk = [os.path.join(self.gen, "bulk"), self.tree, "--files", str(self.count()),
