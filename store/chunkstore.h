@@ -440,7 +440,7 @@ struct cs_backup_opts {
 	int consistency;         /* enum cs_consistency */
 	bool force;              /* read every file, changed or not */
 	bool one_file_system;    /* do not descend into other file systems */
-	int level;               /* zstd level; 0: the default, 3 */
+	int level;               /* zstd level, 1 to 19; 0: the default, 3; -1: compress nothing */
 	unsigned threads;        /* compressors; 0: one a processor */
 	cs_progress_fn *progress;
 	cs_notice_fn *notice;

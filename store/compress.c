@@ -7,7 +7,7 @@
 #include <zstd.h>
 
 struct cs_compressor {
-	ZSTD_CCtx *ctx;
+	ZSTD_CCtx *ctx; /* NULL: CS_LEVEL_NONE */
 };
 
 struct cs_decompressor {
@@ -17,8 +17,8 @@ struct cs_decompressor {
 struct cs_compressor *cs_compressor_new(int level)
 {
 	struct cs_compressor *c = cs_zalloc(sizeof(*c));
-	if (!c)
-		return NULL;
+	if (!c || level == CS_LEVEL_NONE)
+		return c;
 	c->ctx = ZSTD_createCCtx();
 	if (!c->ctx) {
 		free(c);
@@ -45,6 +45,8 @@ size_t cs_compress_bound(size_t len)
 
 size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *out, size_t cap)
 {
+	if (!c->ctx)
+		return 0;
 	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);
 	/* a gain below 1/32 is not worth a decode */
 	return ZSTD_isError(n) || n + len / 32 >= len ? 0 : n;

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#define CS_LEVEL_NONE (-1) /* find nothing worth compressing */
 #define CS_LEVEL_DEFAULT 3
 #define CS_LEVEL_MAX 19
 

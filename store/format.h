@@ -116,8 +116,12 @@
 #define CS_CHUNK_MAX (4u << 20)        /* no chunk is longer, stored or read */
 #define CS_BUNDLE_RAW_MAX (8u << 20)   /* no bundle holds more, stored or read */
 #define CS_BUNDLE_FRAMES_MAX (8u << 20) /* of deltas, likewise */
+#ifndef CS_BUNDLE_DATA_TARGET /* tests/perf/density tries others */
 #define CS_BUNDLE_DATA_TARGET (512u << 10) /* a data bundle is closed when it holds this much */
+#endif
+#ifndef CS_BUNDLE_META_TARGET
 #define CS_BUNDLE_META_TARGET (128u << 10)
+#endif
 #define CS_BUNDLE_DELTA_TARGET (1u << 20) /* one of chunks that may become deltas, and so small */
 #define CS_WHOLE_FILE_MAX (128u << 10) /* files up to this size are one chunk */
 #define CS_INLINE_MAX 64u              /* files up to this size are in their entry */

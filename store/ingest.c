@@ -98,7 +98,7 @@ static int check_opts(const struct cs_store *s, const struct cs_backup_opts *o,
 	}
 	if (o->host && strlen(o->host) > CS_HOST_MAX)
 		return cs_fail(err, CS_E_USAGE, "the host's name is too long");
-	if (o->level < 0 || o->level > CS_LEVEL_MAX)
+	if (o->level < CS_LEVEL_NONE || o->level > CS_LEVEL_MAX)
 		return cs_fail(err, CS_E_USAGE, "the compression level is 1 to %d", CS_LEVEL_MAX);
 	if (o->consistency < CS_CONSISTENCY_UNKNOWN || o->consistency > CS_CONSISTENCY_APP)
 		return cs_fail(err, CS_E_USAGE, "unknown consistency level");

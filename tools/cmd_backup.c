@@ -6,13 +6,13 @@
 #include "describe.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct backup_values {
-	const char *series, *root, *host, *consistency;
+	const char *series, *root, *host, *consistency, *compression;
 	struct cs_opt_list tags, excludes;
-	long level;
 	bool one_file_system, force, json, quiet;
 };
 
@@ -31,7 +31,8 @@ static const struct cs_opt backup_options[] = {
 	{ CS_OPT_TEXT, 0, "consistency", "LEVEL", AT(consistency),
 	  "what the source promised: unknown, crash, fs or app", 0, 0 },
 	{ CS_OPT_TEXT, 0, "host", "HOST", AT(host), "the host to record; else this machine", 0, 0 },
-	{ CS_OPT_NUMBER, 0, "level", "N", AT(level), "compression level, 1 to 19; else 3", 1, 19 },
+	{ CS_OPT_TEXT, 0, "compression", "LEVEL", AT(compression),
+	  "how hard to compress what is new: 1 to 19, or none; else 3", 0, 0 },
 	{ CS_OPT_FLAG, 0, "json", NULL, AT(json), "print the result as JSON", 0, 0 },
 	{ CS_OPT_FLAG, 'q', "quiet", NULL, AT(quiet),
 	  "no progress, no summary: only what went wrong", 0, 0 },
@@ -55,6 +56,24 @@ static int consistency_level(struct cs_cli *cli, const char *name, int *out, str
 	}
 	return cs_cli_misuse(cli, err, "--consistency is unknown, crash, fs or app, not '%s'",
 			     name);
+}
+
+static int compression_level(struct cs_cli *cli, const char *text, int *out, struct cs_error *err)
+{
+	char *end;
+
+	*out = 0;
+	if (!text)
+		return 0;
+	if (strcmp(text, "none") == 0) {
+		*out = -1;
+		return 0;
+	}
+	long n = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : 0;
+	if (n < 1 || n > 19 || *end)
+		return cs_cli_misuse(cli, err, "--compression is 1 to 19 or none, not '%s'", text);
+	*out = (int)n;
+	return 0;
 }
 
 static void print_summary(struct cs_cli *cli, const struct cs_backup_result *r, double seconds)
@@ -103,7 +122,6 @@ static int run_backup(struct cs_cli *cli, const void *values, int argc, char **a
 		.tags = v->tags.items, .ntags = v->tags.count,
 		.excludes = v->excludes.items, .nexcludes = v->excludes.count,
 		.host = v->host, .force = v->force, .one_file_system = v->one_file_system,
-		.level = (int)v->level,
 		.progress = cs_cli_on_progress, .notice = cs_cli_on_notice, .arg = cli,
 	};
 	char host[CS_HOST_MAX + 1] = "";
@@ -111,6 +129,8 @@ static int run_backup(struct cs_cli *cli, const void *values, int argc, char **a
 	int rc = consistency_level(cli, v->consistency, &opts.consistency, err);
 	int printed = 0;
 
+	if (rc == 0)
+		rc = compression_level(cli, v->compression, &opts.level, err);
 	if (rc != 0)
 		return rc;
 	if (v->root && argc > 0)

@@ -63,7 +63,11 @@ check_status "an option without its value" 2 chunkstore backup --series
 check_status "a point too many" 2 chunkstore show a b
 check_status "nothing to back up" 2 chunkstore backup --series s
 check_status "--root and a path" 2 chunkstore backup --series s --root "$T/src" "$T/src"
-check_status "a number that is none" 2 chunkstore backup --series s --root "$T/src" --level fast
+for level in fast 0 20 -1 '' 3x none3; do
+	check_status "compression '$level'" 2 chunkstore backup --series s --root "$T/src" \
+		--compression "$level"
+done
+check_status "a number that is none" 2 chunkstore forget --series s --keep-last many
 check_status "a point that is not there" 1 chunkstore show s/2001-01-01T00-00-00Z
 one_line_error "is named" 2001
 check_status "a series that is not there" 1 chunkstore ls nosuch

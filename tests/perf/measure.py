@@ -8,6 +8,7 @@ ours until it was waited for: its number cannot have been given to another.
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 
 DROP_CACHES = "/proc/sys/vm/drop_caches"
-POLL = 0.05  # seconds between two looks at a process's memory
+POLL = 0.01  # seconds between two looks at a process's memory
 GRACE = 10  # seconds a server gets to leave before it is told to, and then again
 
 
@@ -33,6 +34,7 @@ class Cmd:
     cwd: str = None
     env: dict = field(default_factory=dict)
     ok: tuple = (0,)
+    seconds: object = None  # takes them from what it printed, if not from the clock
 
     def text(self):
         """As a user would type it."""
@@ -57,6 +59,12 @@ class Sample:
 
     def as_dict(self):
         return {k: v for k, v in vars(self).items() if v is not None}
+
+    def then(self, other):
+        """Both, one after the other."""
+        return Sample(self.wall + other.wall, (self.cpu or 0) + (other.cpu or 0),
+                      max(self.rss or 0, other.rss or 0) or None,
+                      max(self.anon or 0, other.anon or 0) or None)
 
 
 def status_bytes(pid, key):
@@ -110,6 +118,7 @@ class Bench:
         self.running = {}  # pid -> Popen, not yet waited for
         self.mounts = []
         self.timeout = timeout
+        self.dest = None  # where copies go now
         self.ram = tempfile.mkdtemp(prefix="perf.", dir=ram)
         try:
             os.makedirs(scratch, exist_ok=True)
@@ -147,9 +156,10 @@ class Bench:
             except ProcessLookupError:
                 pass
 
-    def run(self, cmd, mount=None):
+    def run(self, cmd, mount=None, timeout=None):
         """Run to the end; raises Failed unless the exit status is one of cmd.ok."""
         late = []
+        timeout = timeout or self.timeout
 
         def too_late():
             late.append(True)
@@ -161,7 +171,7 @@ class Bench:
             floor = status_bytes("self", "VmHWM")
             begin = time.monotonic()
             p = self.start(cmd, log)
-            alarm = threading.Timer(self.timeout, too_late)
+            alarm = threading.Timer(timeout, too_late)
             alarm.start()
             memory = Watch(p.pid)
             try:
@@ -171,15 +181,25 @@ class Bench:
                 alarm.cancel()
                 memory.stop()
         if late:
-            raise Failed(f"{cmd.text()}: not done after {self.timeout} s")
+            raise Failed(f"{cmd.text()}: not done after {timeout} s")
         if p.returncode not in cmd.ok:
             how = f"exit status {p.returncode}" if p.returncode > 0 else f"signal {-p.returncode}"
             raise Failed(f"{cmd.text()}: {how}: {last_line(self.log)}")
         # A child's peak starts from what this process had when it was made.
         rss = usage.ru_maxrss * 1024
         anon = memory.anon if cmd.argv[0] != "bash" else 0  # which only waits for the others
+        if cmd.seconds:
+            with open(self.log, errors="replace") as f:
+                wall = cmd.seconds(f.read())
         return Sample(wall, usage.ru_utime + usage.ru_stime, rss if rss > floor else None,
                       anon or None)
+
+    def run_all(self, commands):
+        """One after the other, as if they were one."""
+        sample = Sample(0)
+        for c in commands:
+            sample = sample.then(self.run(c))
+        return sample
 
     def output(self, cmd):
         self.run(cmd)
@@ -191,12 +211,24 @@ class Bench:
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
 
-    def fresh_ram(self):
-        """An empty directory in memory; the one before is removed."""
-        path = os.path.join(self.ram, "dest")
-        remove(path)
-        os.mkdir(path)
-        return path
+    def fresh(self, room):
+        """An empty directory for a copy that may take so much; the one before is removed."""
+        self.clear()
+        self.dest = os.path.join(self.ram if self.fits(room) else self.dir, "dest")
+        os.mkdir(self.dest)
+        return self.dest
+
+    def clear(self):
+        if self.dest:
+            remove(self.dest)
+            self.dest = None
+
+    def fits(self, room):
+        """Whether a copy fits into memory, and leaves as much."""
+        with open("/proc/meminfo") as f:
+            free = next(int(s.split()[1]) for s in f if s.startswith("MemAvailable:")) * 1024
+        where = os.statvfs(self.ram)
+        return where.f_bavail * where.f_frsize > room and free > 2 * room
 
     def end(self):
         """Unmount, end and remove what was started and made here."""
@@ -221,10 +253,30 @@ def remove(path):
     shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_file(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def mounted_below(path):
     with open("/proc/self/mountinfo") as f:
         points = [line.split()[4] for line in f]
     return [p for p in points if p.startswith(os.path.realpath(path) + "/")]
+
+
+def disk_usage(path):
+    """(blocks in bytes, sizes in bytes) of path and all below it, as du tells them."""
+    os.sync()
+    disk = apparent = 0
+    inside = (os.path.join(top, name) for top, dirs, names in os.walk(path)
+              for name in dirs + names)
+    for p in [path] if os.path.isfile(path) else inside:
+        st = os.lstat(p)
+        disk += st.st_blocks * 512
+        apparent += st.st_size if stat.S_ISREG(st.st_mode) else 0
+    return disk, apparent
 
 
 # ---------------------------------------------------------------- page cache
@@ -238,8 +290,10 @@ def make_cold():
     os.sync()
     with open(DROP_CACHES, "w") as f:
         f.write("3\n")
-    for program in ("bash", "cat", "cp", "find", "ls", "tar", "xargs"):
-        subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, check=False)
+    for program in ("bash", "cat", "cp", "dd", "find", "fio", "grep", "ls", "tar",
+                    "xargs"):
+        if shutil.which(program):
+            subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, check=False)
 
 
 def make_warm(*paths):

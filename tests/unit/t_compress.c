@@ -65,6 +65,17 @@ static void incompressible_bytes_stay_raw(void **state)
 	cs_compressor_free(c);
 }
 
+static void level_none_finds_nothing_worth_it(void **state)
+{
+	static uint8_t data[65536], out[70000];
+	struct cs_compressor *c = cs_compressor_new(CS_LEVEL_NONE);
+
+	(void)state;
+	assert_non_null(c);
+	assert_int_equal(cs_compress(c, data, sizeof(data), out, sizeof(out)), 0);
+	cs_compressor_free(c);
+}
+
 static struct cs_decompressor *decompressor;
 static size_t raw_len;
 
@@ -125,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_come_back),
 		cmocka_unit_test(incompressible_bytes_stay_raw),
+		cmocka_unit_test(level_none_finds_nothing_worth_it),
 		cmocka_unit_test(a_damaged_frame_is_corrupt),
 		cmocka_unit_test(only_one_frame_is_accepted),
 	};
