@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCK_UNIT ((size_t)128 << 10)
+
 int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err)
 {
 	uint64_t next;
@@ -161,6 +163,17 @@ int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
 	return CS_OK;
 }
 
+/*
+ * Bundles are of many lengths. Blocks of few different ones take each other's
+ * place when a cache throws some away to make room; blocks as long as what
+ * they hold leave gaps between them that fit nothing: nearly as much memory
+ * again as the cache is allowed.
+ */
+static size_t block_for(size_t len)
+{
+	return (len + BLOCK_UNIT - 1) / BLOCK_UNIT * BLOCK_UNIT;
+}
+
 static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 		  const struct cs_bundle_header *h, struct cs_bundle *b)
 {
@@ -168,7 +181,7 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 	b->nslots = h->nslots;
 	b->raw_len = h->raw_len;
 	b->slots = cs_alloc(h->nslots * sizeof(*b->slots));
-	b->raw = cs_alloc(h->raw_len);
+	b->raw = cs_alloc(block_for(h->raw_len));
 	if (!b->slots || !b->raw)
 		return CS_E_NOMEM;
 	int rc = cs_slots_unpack(data, h, b->slots);
@@ -214,5 +227,5 @@ void cs_bundle_free(struct cs_bundle *b)
 
 size_t cs_bundle_memory(const struct cs_bundle *b)
 {
-	return sizeof(*b) + b->raw_len + b->nslots * sizeof(*b->slots);
+	return sizeof(*b) + block_for(b->raw_len) + b->nslots * sizeof(*b->slots);
 }
