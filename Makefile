@@ -80,6 +80,8 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 GEN := $(patsubst tests/gen/%.c,$(B)/tests/gen/%,$(GEN_SRC))
 # tests/crash: the replayer, and the library that records what a program does to its files.
 CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
+# tests/lib: the library that counts look-ups.
+GETS := $(B)/tests/lib/gets.so
 # What a unit test may use of the programs: all but their main().
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
@@ -140,7 +142,11 @@ $(B)/tests/crash/io.so: $(IO_SRC) $(wildcard tests/crash/*.h) $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fPIC -shared -pthread -o $@ $(IO_SRC) -ldl
 
-tests-built: all $(UNIT) $(GEN) $(CRASH_HELP)
+$(GETS): tests/lib/gets.c $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
+
+tests-built: all $(UNIT) $(GEN) $(CRASH_HELP) $(GETS)
 
 -include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC))
 

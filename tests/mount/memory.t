@@ -56,7 +56,7 @@ packed() { tar cf - -C "$M/s/latest" . | cat >/dev/null; }
 by_many() {
 	local pids=() i
 	for i in 0 1 2 3 4 5; do
-		cat "$M/s/latest"/d0"$i"?/* >/dev/null &
+		cat "$M/s/latest/d0$i"?/* >/dev/null &
 		pids+=($!)
 	done
 	cat "$M/s/latest/x" >/dev/null &
