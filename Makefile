@@ -82,6 +82,8 @@ GEN := $(patsubst tests/gen/%.c,$(B)/tests/gen/%,$(GEN_SRC))
 CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
 # tests/waits: a library that times write transactions.
 WAITS_HELP := $(B)/tests/waits/held.so
+# tests/lib: the library that counts look-ups.
+GETS := $(B)/tests/lib/gets.so
 # What a unit test may use of the programs: all but their main().
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
@@ -146,7 +148,11 @@ $(B)/tests/waits/held.so: tests/waits/held.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
-tests-built: all $(UNIT) $(GEN) $(CRASH_HELP) $(WAITS_HELP)
+$(GETS): tests/lib/gets.c $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
+
+tests-built: all $(UNIT) $(GEN) $(CRASH_HELP) $(WAITS_HELP) $(GETS)
 
 -include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC))
 

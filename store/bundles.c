@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BLOCK_UNIT ((size_t)128 << 10)
+
 int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err)
 {
 	uint64_t next;
@@ -221,6 +223,17 @@ int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
 	return rc;
 }
 
+/*
+ * Bundles are of many lengths. Blocks of few different ones take each other's
+ * place when a cache throws some away to make room; blocks as long as what
+ * they hold leave gaps between them that fit nothing: nearly as much memory
+ * again as the cache is allowed. Short ones, as of deltas, fit in anywhere.
+ */
+static size_t block_for(size_t len)
+{
+	return len < BLOCK_UNIT / 4 ? len : (len + BLOCK_UNIT - 1) / BLOCK_UNIT * BLOCK_UNIT;
+}
+
 static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 		  const struct cs_bundle_header *h, struct cs_bundle *b)
 {
@@ -233,7 +246,7 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 	int rc = cs_slots_unpack(data, len, h, b->slots, &b->frames_len);
 	if (rc != CS_OK)
 		return rc;
-	b->raw = cs_alloc((size_t)h->raw_len + b->frames_len);
+	b->raw = cs_alloc(block_for((size_t)h->raw_len + b->frames_len));
 	if (!b->raw)
 		return CS_E_NOMEM;
 	const uint8_t *payload = data + CS_BUNDLE_HEADER_SIZE + h->table_len;
@@ -275,7 +288,7 @@ int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uin
 		return CS_E_NOMEM;
 	*one = (struct cs_bundle){ .kind = b->kind, .nslots = 1, .raw_len = from->len,
 				   .slots = cs_alloc(sizeof(*one->slots)),
-				   .raw = cs_alloc(from->len) };
+				   .raw = cs_alloc(block_for(from->len)) };
 	int rc = CS_E_NOMEM;
 	if (one->slots && one->raw) {
 		one->slots[0] = (struct cs_slot){ .len = from->len, .hash = from->hash };
@@ -301,5 +314,6 @@ void cs_bundle_free(struct cs_bundle *b)
 
 size_t cs_bundle_memory(const struct cs_bundle *b)
 {
-	return sizeof(*b) + b->raw_len + b->frames_len + b->nslots * sizeof(*b->slots);
+	return sizeof(*b) + block_for((size_t)b->raw_len + b->frames_len) +
+	       b->nslots * sizeof(*b->slots);
 }
