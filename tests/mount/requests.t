@@ -76,7 +76,7 @@ requests LISTXATTR $((2 * entries + 2)) # by cp, which asks twice
 requests GETXATTR $((entries + 2))
 requests READ $((files / 10))
 others 15 READDIRPLUS READLINK LISTXATTR GETXATTR READ
-gets $((files / 10))
+gets $((files / 5)) # a tenth, or more where others keep the pusher waiting
 
 count "cp -a of a point without attributes" "-o point=s/latest" cp -a . "$T/out"
 requests LISTXATTR 1
@@ -87,13 +87,13 @@ count "tar" "" tar cf "$T/out" .
 requests READDIRPLUS $((2 * dirs))
 requests READ $((files / 5))
 others 15 READDIRPLUS READLINK READ
-gets $((files / 10))
+gets $((files / 5))
 
 count "grep -r" "" grep -r no-such-text .
 requests READDIRPLUS $((2 * dirs))
 requests READ $((files / 5))
 others 15 READDIRPLUS READLINK READ
-gets $((files / 10))
+gets $((files / 5))
 
 # Here and there: nothing is pushed, and each file costs what it must.
 random_files() {
