@@ -38,6 +38,7 @@
 
 #define THREADS_MAX 64u
 #define STEP 16 /* bundles a thread takes at once */
+#define DELTA_STEP 64
 
 struct notes {
 	char (*line)[640];
@@ -56,6 +57,10 @@ struct verify {
 	bool end, stop;
 	unsigned running;
 	struct notes notes; /* waiting for the calling thread */
+	struct delta {
+		cs_chunk base, chunk;
+	} *deltas; /* to be checked when all bundles are; by base, so that each is decoded once */
+	size_t ndeltas, deltas_cap, next_delta;
 	uint64_t *bad;      /* bundles that failed, in the order found; sorted afterwards */
 	size_t nbad, bad_cap;
 	struct cs_error error;
@@ -145,33 +150,56 @@ static bool is_stored(struct cs_txn *t, cs_chunk chunk)
  * found with the file. One that cannot be made because its base is damaged is no
  * fault of its bundle's.
  */
-static bool delta_is_good(struct verify *v, struct cs_txn *t, uint64_t number, uint32_t i,
-			  const struct cs_slot *s)
+static int check_delta(struct verify *v, const struct delta *d, struct cs_error *err)
 {
 	const uint8_t *data;
 	size_t len;
 	void *held;
 	struct cs_error why = { 0 };
-	struct cs_txn *now;
-	cs_chunk chunk = cs_chunk_make(number, i);
-	if (!is_stored(t, s->base))
-		return true;
-	if (cs_reader_chunk(v->store, chunk, &held, &data, &len, &why) == CS_OK) {
+	struct cs_txn *t;
+	int rc = cs_reader_chunk(v->store, d->chunk, &held, &data, &len, &why);
+	if (rc == CS_OK) {
 		cs_cache_release(held);
-		return true;
+		pthread_mutex_lock(&v->lock);
+		v->result.raw_bytes += len;
+		pthread_mutex_unlock(&v->lock);
+		return CS_OK;
 	}
-	if (cs_txn_read(v->store->db, &now, NULL) == CS_OK) { /* gc may be at work */
-		bool there = is_stored(now, chunk) && is_stored(now, s->base);
-		cs_txn_end(now);
-		if (!there)
-			return true;
+	if (rc == CS_E_NOMEM)
+		return cs_fail(err, rc, "out of memory");
+	rc = cs_txn_read(v->store->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	bool there = is_stored(t, d->chunk) && is_stored(t, d->base);
+	cs_txn_end(t);
+	if (!there)
+		return CS_OK;
+	found(v, "chunk-damaged: bundle %llu slot %u, a delta: %.200s",
+	      (unsigned long long)cs_chunk_bundle(d->chunk), cs_chunk_slot(d->chunk), why.text);
+	if (cs_reader_chunk(v->store, d->base, &held, &data, &len, &why) == CS_OK) {
+		cs_cache_release(held);
+		mark_bad(v, cs_chunk_bundle(d->chunk));
 	}
-	found(v, "chunk-damaged: bundle %llu slot %u, a delta: %.200s", (unsigned long long)number,
-	      i, why.text);
-	if (cs_reader_chunk(v->store, s->base, &held, &data, &len, &why) != CS_OK)
-		return true;
-	cs_cache_release(held);
-	return false;
+	return CS_OK;
+}
+
+/* They wait until all bundles were looked at. */
+static void note_delta(struct verify *v, cs_chunk chunk, cs_chunk base)
+{
+	pthread_mutex_lock(&v->lock);
+	if (cs_grow(&v->deltas, &v->deltas_cap, v->ndeltas + 1, sizeof(*v->deltas)) == CS_OK)
+		v->deltas[v->ndeltas++] = (struct delta){ base, chunk };
+	else if (!v->error.code)
+		cs_fail(&v->error, CS_E_NOMEM, "out of memory");
+	pthread_mutex_unlock(&v->lock);
+}
+
+static int by_base(const void *a, const void *b)
+{
+	const struct delta *x = a, *y = b;
+	if (x->base != y->base)
+		return x->base < y->base ? -1 : 1;
+	return (x->chunk > y->chunk) - (x->chunk < y->chunk);
 }
 
 static void check_chunks(struct verify *v, struct cs_txn *t, uint64_t number,
@@ -181,7 +209,7 @@ static void check_chunks(struct verify *v, struct cs_txn *t, uint64_t number,
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		const struct cs_slot *s = &b->slots[i];
 		if (s->frame_len) {
-			bad |= !delta_is_good(v, t, number, i, s);
+			note_delta(v, cs_chunk_make(number, i), s->base);
 		} else {
 			struct cs_hash h = cs_store_hash(v->store, b->raw + s->off, s->len);
 			bool good = cs_hash_equal(&h, &s->hash);
@@ -279,6 +307,31 @@ static void *check_bundles(void *arg)
 	return NULL;
 }
 
+static void *check_deltas(void *arg)
+{
+	struct verify *v = arg;
+	struct cs_error err = { 0 };
+	int rc = CS_OK;
+	while (rc == CS_OK) {
+		pthread_mutex_lock(&v->lock);
+		size_t at = v->next_delta, end = at + DELTA_STEP;
+		end = v->stop ? at : end < v->ndeltas ? end : v->ndeltas;
+		v->next_delta = end;
+		pthread_mutex_unlock(&v->lock);
+		if (at == end)
+			break;
+		for (; at < end && rc == CS_OK; at++)
+			rc = check_delta(v, &v->deltas[at], &err);
+	}
+	pthread_mutex_lock(&v->lock);
+	if (rc < 0 && !v->error.code)
+		v->error = err;
+	v->running--;
+	pthread_cond_signal(&v->told);
+	pthread_mutex_unlock(&v->lock);
+	return NULL;
+}
+
 static int by_number(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
@@ -315,7 +368,8 @@ static int attend(struct verify *v, struct cs_error *err)
 	return rc;
 }
 
-static int all_bundles(struct verify *v, struct cs_error *err)
+/* Run fn on all processors until all of them have ended. */
+static int on_all_cores(struct verify *v, void *(*fn)(void *), struct cs_error *err)
 {
 	pthread_t threads[THREADS_MAX];
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -327,7 +381,7 @@ static int all_bundles(struct verify *v, struct cs_error *err)
 		pthread_mutex_lock(&v->lock);
 		v->running++;
 		pthread_mutex_unlock(&v->lock);
-		e = pthread_create(&threads[n], NULL, check_bundles, v);
+		e = pthread_create(&threads[n], NULL, fn, v);
 		if (e == 0) {
 			n++;
 		} else {
@@ -339,6 +393,16 @@ static int all_bundles(struct verify *v, struct cs_error *err)
 	int rc = n ? attend(v, err) : cs_fail_errno(err, e, "cannot start a thread");
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(threads[i], NULL);
+	return rc;
+}
+
+static int all_bundles(struct verify *v, struct cs_error *err)
+{
+	int rc = on_all_cores(v, check_bundles, err);
+	if (rc == CS_OK && v->ndeltas) {
+		qsort(v->deltas, v->ndeltas, sizeof(*v->deltas), by_base);
+		rc = on_all_cores(v, check_deltas, err);
+	}
 	if (v->nbad)
 		qsort(v->bad, v->nbad, sizeof(*v->bad), by_number);
 	tell(v);
@@ -784,6 +848,7 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 	cs_buf_release(&v.line);
 	free(v.known);
 	free(v.bad);
+	free(v.deltas);
 	free(v.notes.line);
 	pthread_mutex_destroy(&v.lock);
 	pthread_cond_destroy(&v.told);
