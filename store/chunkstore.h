@@ -495,6 +495,7 @@ struct cs_gc_result {
 	uint64_t chunks_live, chunks_freed;
 	uint64_t bundles_freed, bundles_rewritten;
 	uint64_t bundles_used; /* would have been freed or rewritten, but a backup uses them */
+	uint64_t bundles_no_room; /* the same, but the disk is too full to rewrite them */
 	uint64_t stored_freed; /* bytes of bundles that are gone */
 	struct cs_space_result space;
 };

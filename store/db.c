@@ -496,6 +496,7 @@ void cs_db_unload(const struct cs_txn *t, struct cs_slice value)
 		return;
 	size_t n = pages_of(value, &start);
 	madvise((void *)start, n, MADV_DONTNEED);
+	cs_db_resident_check(t->db); /* the kernel maps pages around those that are touched */
 }
 
 int cs_u64_value(struct cs_slice v, uint64_t *out)

@@ -56,7 +56,7 @@ int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
 /* After a commit, which may have used what was set aside: do so anew. */
 void cs_db_keep_reserve(struct cs_db *db);
 
-/* See db_resident.c. After open; before close; after a transaction, and at each row put. */
+/* See db_resident.c. After open; before close; after a transaction, a value, a row put. */
 void cs_db_resident_init(struct cs_db *db);
 void cs_db_resident_end(struct cs_db *db);
 void cs_db_resident_check(struct cs_db *db);

@@ -35,6 +35,11 @@
  * resolves: a new bundle, its moved rows and the deletion of the old one are
  * one transaction. A later gc goes on where this one was killed.
  *
+ * On a full disk a transaction may not fit into the room that is set aside
+ * for this (db_room.c). Then it is tried again with half the work, down to one
+ * bundle; one that does not fit even so is left alone. When the others have
+ * given their space back, those that were left are tried once more.
+ *
  * A dry run does all of it except the writing, so that its figures are those
  * of the real one.
  */
@@ -47,6 +52,7 @@
 #include "space.h"
 #include "trash.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +69,9 @@ struct gc {
 	struct cs_compressor *compressor;
 	bool dry;
 	uint64_t next; /* number of the bundle to go on from */
+	size_t work_max; /* of a transaction */
+	uint64_t worked; /* bundles freed or rewritten, also in transactions that were undone */
+	bool again; /* not the first time through the bundles: some are gone */
 	struct cs_txn *txn; /* for writing; for reading in a dry run */
 	/* rows whose `to` may move again, by `to` */
 	struct cs_mark_moved *by_to;
@@ -98,13 +107,14 @@ struct victim {
 	size_t stored;
 };
 
+/* 1; 0: it is done with. */
 static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 		struct cs_error *err)
 {
 	struct cs_slice s;
 	memset(v, 0, sizeof(*v));
 	int rc = cs_bundles_get(g->txn, b->number, &s, err);
-	if (rc < 0)
+	if (rc < 0 || (rc == 0 && g->again))
 		return rc;
 	if (rc == 0 || cs_bundle_header_unpack(s.data, s.len, &v->h) != CS_OK ||
 	    v->h.nslots != b->nslots)
@@ -130,7 +140,7 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 			v->live++;
 			v->live_bytes += cs_slot_weight(&v->slots[i]);
 		}
-	return CS_OK;
+	return 1;
 }
 
 static bool half_dead(const struct victim *v)
@@ -273,9 +283,11 @@ static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *work,
 	if (!b->old || cs_marks_live(&g->marks, b) == b->nslots)
 		return CS_OK;
 	int rc = look(g, b, &v, err);
-	if (rc != CS_OK)
+	if (rc != 1)
 		return rc;
+	rc = CS_OK;
 	if ((v.live == 0 || half_dead(&v)) && claim(g, b)) {
+		g->worked++;
 		*work += b->nslots * (size_t)256; /* rows of the index */
 		if (v.live == 0) {
 			rc = delete_bundle(g, b, &v, err);
@@ -347,9 +359,31 @@ static int end(struct gc *g, int rc, struct cs_error *err)
 	return rc;
 }
 
-/* One bounded transaction. *more: there are bundles left. */
-static int sweep_step(struct gc *g, bool *more, struct cs_error *err)
+/* A transaction was undone for want of room: the same with less, or without the only bundle of it. */
+static int no_room(struct gc *g, const struct gc *before, size_t work)
 {
+	uint64_t tried = g->worked - before->worked;
+	if (tried == 0)
+		return CS_E_FULL;
+	g->used = 0;
+	g->nslots = 0;
+	cs_buf_clear(&g->table);
+	g->result = before->result;
+	g->stored_again = before->stored_again;
+	if (tried > 1) {
+		g->work_max = (work < g->work_max ? work : g->work_max) / 2;
+		g->next = before->next;
+	} else {
+		g->result.bundles_no_room++;
+	}
+	return CS_OK;
+}
+
+/* One bounded transaction. */
+static int sweep_step(struct gc *g, struct cs_error *err)
+{
+	const struct gc before = { .next = g->next, .result = g->result,
+				   .stored_again = g->stored_again, .worked = g->worked };
 	size_t work = 0;
 	int rc = begin(g, err);
 	if (rc != CS_OK)
@@ -358,13 +392,13 @@ static int sweep_step(struct gc *g, bool *more, struct cs_error *err)
 	for (; i < g->marks.nbundles && i < last && rc == CS_OK; i++) {
 		rc = sweep_one(g, &g->marks.bundles[i], &work, err);
 		g->next = g->marks.bundles[i].number + 1;
-		if (work >= WORK_A_TXN)
+		if (work >= g->work_max)
 			break;
 	}
 	if (rc == CS_OK)
 		rc = flush_survivors(g, err);
-	*more = cs_marks_at(&g->marks, g->next) < g->marks.nbundles;
-	return end(g, rc, err);
+	rc = end(g, rc, err);
+	return rc == CS_E_FULL && !g->dry ? no_room(g, &before, work) : rc;
 }
 
 /* Rows that nothing refers to by their old number. */
@@ -415,6 +449,38 @@ static int empty_trash(struct gc *g, struct cs_error *err)
 	return rc;
 }
 
+static int give_back(struct gc *g, struct cs_error *err)
+{
+	const struct cs_space_opts opts = { .progress = g->opts->progress, .arg = g->opts->arg,
+					    .what = "gc" };
+	return cs_space_give_back(g->store, &opts, &g->result.space, err);
+}
+
+/* All bundles; again, while that makes room for those for which there was none. */
+static int sweep(struct gc *g, struct cs_error *err)
+{
+	uint64_t done = 0, before;
+	int rc;
+	do {
+		before = done;
+		g->next = 0;
+		g->work_max = WORK_A_TXN;
+		g->result.bundles_no_room = 0;
+		do {
+			rc = tick(g, err);
+			if (rc == CS_OK)
+				rc = sweep_step(g, err);
+		} while (rc == CS_OK && cs_marks_at(&g->marks, g->next) < g->marks.nbundles);
+		if (rc == CS_OK && !g->dry)
+			rc = give_back(g, err);
+		g->again = true;
+		done = g->result.bundles_freed + g->result.bundles_rewritten;
+	} while (rc == CS_OK && g->result.bundles_no_room && done > before);
+	if (rc == CS_OK && g->result.bundles_no_room && !done)
+		rc = cs_fail_errno(err, ENOSPC, "store %s: nothing could be freed", g->store->path);
+	return rc;
+}
+
 static int run(struct gc *g, struct cs_error *err)
 {
 	int rc = tick(g, err);
@@ -429,11 +495,10 @@ static int run(struct gc *g, struct cs_error *err)
 	cs_fault("gc: marked");
 	if (rc == CS_OK && !g->dry)
 		rc = drop_moved(g, err);
-	for (bool more = true; rc == CS_OK && more;) {
-		rc = tick(g, err);
-		if (rc == CS_OK)
-			rc = sweep_step(g, &more, err);
-	}
+	if (rc == CS_E_FULL) /* they can wait */
+		rc = CS_OK;
+	if (rc == CS_OK)
+		rc = sweep(g, err);
 	g->result.stored_freed -= g->stored_again < g->result.stored_freed ? g->stored_again :
 									  g->result.stored_freed;
 	return rc;
@@ -450,10 +515,6 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	if (rc == CS_E_BUSY || (rc != CS_OK && !opts->dry_run))
 		return rc;
 	rc = run(&g, err);
-	if (rc == CS_OK && !opts->dry_run)
-		rc = cs_space_give_back(s, &(struct cs_space_opts){ .progress = opts->progress,
-								    .arg = opts->arg, .what = "gc" },
-					&g.result.space, err);
 	if (rc == CS_OK)
 		*out = g.result;
 	cs_leases_leave_gc(s->leases);

@@ -160,23 +160,28 @@ static int remove_row(struct cs_store *s, struct cs_txn *t, const struct due *d,
 }
 
 /* One transaction: rows *at and on. What is claimed in it is let go when it is over. */
-static int remove_some(struct cs_store *s, const struct dues *dues, size_t *at, int64_t now,
-		       struct cs_purged *out, struct cs_error *err)
+static int remove_some(struct cs_store *s, const struct dues *dues, size_t *at, size_t count,
+		       int64_t now, struct cs_purged *out, struct cs_error *err)
 {
 	struct cs_txn *t;
-	size_t n = out->n;
+	size_t n = out->n, first = *at;
+	uint64_t used = out->used;
 	int rc = cs_txn_write(s->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
-	for (int i = 0; i < POINTS_A_TXN && *at < dues->n && rc == CS_OK; i++)
+	for (size_t i = 0; i < count && *at < dues->n && rc == CS_OK; i++)
 		rc = remove_row(s, t, &dues->list[(*at)++], now, out, &n, err);
 	if (rc == CS_OK)
 		rc = cs_txn_commit(t, err);
 	else
 		cs_txn_end(t);
 	cs_leases_unclaim(s->leases);
-	if (rc == CS_OK)
+	if (rc == CS_OK) {
 		out->n = n;
+	} else {
+		out->used = used;
+		*at = first;
+	}
 	return rc;
 }
 
@@ -218,8 +223,13 @@ int cs_trash_purge_due(struct cs_store *s, int64_t now, bool dry_run, struct cs_
 		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (rc == CS_OK && dry_run)
 		count_only(s, &dues, out);
-	for (size_t at = 0; rc == CS_OK && !dry_run && at < dues.n;)
-		rc = remove_some(s, &dues, &at, now, out, err);
+	for (size_t at = 0, count = POINTS_A_TXN; rc == CS_OK && !dry_run && at < dues.n;) {
+		rc = remove_some(s, &dues, &at, count, now, out, err);
+		if (rc == CS_E_FULL && count > 1) { /* the disk is: less needs less room */
+			count /= 2;
+			rc = CS_OK;
+		}
+	}
 	if (out->n)
 		qsort(out->seqs, out->n, sizeof(*out->seqs), by_seq);
 	free(dues.list);

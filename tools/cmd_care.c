@@ -63,6 +63,7 @@ static int gc_json(struct cs_cli *cli, const struct cs_gc_result *r, bool dry_ru
 	cs_json_number(j, "bundles_freed", r->bundles_freed);
 	cs_json_number(j, "bundles_rewritten", r->bundles_rewritten);
 	cs_json_number(j, "bundles_used", r->bundles_used);
+	cs_json_number(j, "bundles_no_room", r->bundles_no_room);
 	cs_json_number(j, "stored_freed", r->stored_freed);
 	if (!dry_run)
 		put_space(j, &r->space);
@@ -115,6 +116,10 @@ static int run_gc(struct cs_cli *cli, const void *values, int argc, char **argv,
 			      "%" PRIu64 " bundles are left for the next gc: a running backup may "
 			      "use them\n",
 			      r.bundles_used);
+	if (!v->quiet && r.bundles_no_room)
+		cs_out_printf(&cli->out,
+			      "%" PRIu64 " bundles are left for the next gc: the disk is full\n",
+			      r.bundles_no_room);
 	if (!v->quiet && !v->dry_run)
 		say_space(cli, &r.space);
 	return 0;
