@@ -9,6 +9,8 @@
 #   make demo       the same, then show the main job on a tree of this machine
 #   make check      the quick tests (no mounts); also: test-long asan tsan lint
 #   make stress     everything at once for STRESS_SECONDS (300); also: stress-asan stress-tsan
+#   make bench      beside other tools, on workloads that it fetches; takes hours
+#   make scale      how it grows with entries and points; also: density BENCH='TREE --next LATER'
 #   make install    to $(DESTDIR)$(PREFIX)
 #
 # Settings: CC=clang  DEVELOPER=1 (warnings are errors)  T='tests/cli/gc.t …' (only these tests)
@@ -89,7 +91,7 @@ FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
 
 .PHONY: all programs tests-built check test test-long test-run asan tsan stress stress-asan stress-tsan \
-	stress-run lint demo bench install deps clean FORCE
+	stress-run lint demo bench scale density install deps clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -134,7 +136,7 @@ $(UNIT): %: %.o $(B)/tests/parts.a $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS) $(TEST_LIBS)
 
 $(GEN): %: %.o $(LIB)
-	$(LINK) -o $@ $^ $(STORE_LIBS)
+	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS)
 
 $(B)/tests/crash/replay: $(call obj,$(REPLAY_SRC)) $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS)
@@ -212,11 +214,11 @@ demo:
 	$(SUBMAKE) all
 	@BUILD=$(abspath $(B)) tests/demo/run
 
-# BENCH='--workload K --small …' is passed on; see tests/perf/run --help.
-bench:
-	$(DEPS) build
+# BENCH='--workload K --small …' is passed on; see tests/perf/run --help, and so on.
+bench scale density:
+	$(DEPS) build test
 	$(SUBMAKE) programs $(GEN)
-	BUILD=$(abspath $(B)) tests/perf/run --out build/bench/bench $(BENCH)
+	BUILD=$(abspath $(B)) tests/perf/$(@:bench=run) --out build/bench/$@ $(BENCH)
 
 # --------------------------------------------------------------- install
 

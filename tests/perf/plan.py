@@ -18,6 +18,7 @@ from measure import CannotMount, Failed
 OURS = "chunkstore"
 SOURCE = "source"  # the tree itself where it is read as the mounts are
 WARM = "source, warm"
+FLOOR = "FUSE floor"  # tests/gen/fusefloor
 ZSTD = "zstd floor"  # tar into zstd -3 -T2 into nowhere
 SLOW = ((30, 2), (90, 1))  # what takes longer than so many seconds is done at most so often
 

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 
 import tools
-from measure import Failed, Mount, Sample
-from plan import SOURCE, WARM
+from measure import Cmd, Failed, Mount, Sample
+from plan import FLOOR, SOURCE, WARM
 from readers import COPIES
 
 
@@ -30,6 +30,7 @@ class Reads:
         for name in names:
             for r in range(plan.opts.rounds):
                 self.read_source(name)
+                self.read_floor(name)
                 for tool in plan.turn(able, r):
                     self.read_mount(name, tool)
 
@@ -63,6 +64,22 @@ class Reads:
     def command(self, name, root):
         dest = self.bench.fresh(self.workload.room()) if name in COPIES else None
         return self.plan.readers.command(name, root, dest)
+
+    def read_floor(self, name):
+        """A file of that size out of a server that does nothing else."""
+        if name != "seq" or len(self.workload.large) < 2 or self.plan.enough(name, FLOOR):
+            return
+        m = Mount(self.bench, "floor")
+        size = os.path.getsize(os.path.join(self.plan.tree, self.workload.large[0]))
+        self.plan.prepare_cache(self.cache)
+        m.start(Cmd([os.path.join(self.workload.gen, "fusefloor"), "-f", str(size), m.point]),
+                m.point)
+        command = self.plan.readers.sequential(os.path.join(m.point, "file"))
+        try:
+            sample = self.bench.run(command, mount=m)
+        finally:
+            m.stop()
+        self.plan.take(name, self.source, sample, [command], self.cache, FLOOR)
 
     # -------------------------------------------------------- mounts
 
