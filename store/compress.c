@@ -59,6 +59,8 @@ size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *
 size_t cs_compress_delta(struct cs_compressor *c, const void *base, size_t base_len,
 			 const void *data, size_t len, void *out, size_t cap)
 {
+	if (!c->ctx)
+		return 0;
 	ZSTD_CCtx_refPrefix(c->ctx, base, base_len);
 	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);
 	ZSTD_CCtx_refPrefix(c->ctx, NULL, 0);

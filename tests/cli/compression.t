@@ -29,8 +29,19 @@ for s in fast slow none; do
 	check "is the same" treecmp "$T/tree" "$T/out-$s"
 done
 
-# A store does not mind what it is given: what is new is compressed as told, all else is shared.
+
 bulk "$T/tree" --files 300 --max-size 20000 --change 1 --percent 10 >/dev/null
+printf more >>"$T/tree/g00000/d0000000/f00000007"
+added() {
+	chunkstore -s "$T/store-none" backup -q --series s --root "$T/tree" --json --compression none | jq .added_stored
+}
+num "none makes no deltas either" "$(added)" -ge \
+	"$(chunkstore -s "$T/store-none" show s --json | jq .added_raw)"
+check "verify" chunkstore -s "$T/store-none" verify -q
+none=$(chunkstore -s "$T/store-none" stats --json | jq .stored_bytes)
+
+# A store does not mind what it is given: what is new is compressed as told, all else is shared.
+bulk "$T/tree" --files 300 --max-size 20000 --change 2 --percent 10 >/dev/null
 check "another point, compressed" chunkstore -s "$T/store-none" backup -q --series s --root "$T/tree" \
 	--compression 9
 num "takes no more than what is new" "$(chunkstore -s "$T/store-none" stats --json | jq .stored_bytes)" \
