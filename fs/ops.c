@@ -26,7 +26,6 @@
 #include "ops.h"
 
 #include "inode.h"
-#include "near.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -34,6 +33,8 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SMALL_ANSWER ((size_t)64 << 10) /* bytes: waiting takes longer than copying */
 
 /* ------------------------------------------------------------- the one reply */
 
@@ -130,20 +131,21 @@ static int answer(fuse_req_t req, int error, const struct reply *r)
 	return fuse_reply_err(req, 0);
 }
 
-/* The one place where a request ends. False: the kernel did not take the answer. */
-static bool finish(fuse_req_t req, int error, const struct reply *r)
-{
-	pid_t pid = fuse_req_ctx(req)->pid;
-	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
-	bool taken = answer(req, error, r) == 0;
-
-	cs_near_served(pid, bytes);
-	return taken;
-}
-
 static struct cs_ops *ops_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
+}
+
+/* The one place where a request ends. False: the kernel did not take the answer. */
+static bool finish(fuse_req_t req, int error, const struct reply *r)
+{
+	struct cs_awake *awake = ops_of(req)->awake;
+	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
+	bool taken = answer(req, error, r) == 0;
+
+	if (bytes <= SMALL_ANSWER)
+		cs_awake_answered(awake);
+	return taken;
 }
 
 /* ------------------------------------------------------------------ session */
