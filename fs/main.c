@@ -118,6 +118,20 @@ static bool set_no_push(struct args *a, const char *option, const char *value)
 	return true;
 }
 
+static bool set_wakeups(struct args *a, const char *option, const char *value)
+{
+	static const char *const names[] = { "auto", "fast", "normal" };
+
+	(void)option;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			a->mount.wakeups = (enum cs_awake_when)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 static const struct option_row {
 	const char *name;
 	const char *value; /* how --help names it; NULL: takes none */
@@ -131,6 +145,7 @@ static const struct option_row {
 	{ "at", "TIME", set_at, "for each series, mount the tree as of TIME" },
 	{ "owner", "UID:GID", set_owner, "show everything as owned, and readable, by UID" },
 	{ "nopush", NULL, set_no_push, "do not send files to the kernel ahead of the reader" },
+	{ "wakeups", "HOW", set_wakeups, "auto, or keep processors awake: fast, normal (never)" },
 	{ "noexec", NULL, pass, "let nothing be executed from the mount" },
 	{ "exec", NULL, pass, NULL },
 	{ "atime", NULL, pass, NULL },

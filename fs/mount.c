@@ -21,6 +21,7 @@
 #define FUSE_USE_VERSION 314
 #include "mount.h"
 
+#include "awake.h"
 #include "daemon.h"
 #include "ops.h"
 #include "push.h"
@@ -49,6 +50,7 @@ struct mount {
 	struct cs_view *view;
 	struct cs_watch *watch;
 	struct cs_push *push;
+	struct cs_awake *awake;
 	struct cs_ops ops;
 	struct fuse_session *session;
 	bool mounted;
@@ -123,7 +125,8 @@ static void start_helpers(struct mount *m)
 
 	pthread_mutex_lock(&m->lock);
 	if (!m->ending) {
-		if (cs_watch_start(m->watch, &err) < 0 || cs_push_start(m->push, &err) < 0)
+		if (cs_watch_start(m->watch, &err) < 0 || cs_push_start(m->push, &err) < 0 ||
+		    cs_awake_start(m->awake, &err) < 0)
 			cs_log_line(&m->log, "%s", err.text);
 		m->helping = true;
 	}
@@ -135,6 +138,7 @@ static void stop_helpers(struct mount *m)
 	pthread_mutex_lock(&m->lock);
 	m->ending = true;
 	if (m->helping) {
+		cs_awake_stop(m->awake);
 		cs_push_stop(m->push);
 		cs_watch_stop(m->watch);
 	}
@@ -266,6 +270,11 @@ static int open_store(struct mount *m)
 	};
 	const struct cs_view_drop drop = { drop_name, drop_dir, m };
 	const struct cs_push_kernel kernel = { store_file, m };
+	const struct cs_awake_opts awake = {
+		.when = m->opts->wakeups,
+		.device = CS_AWAKE_DEVICE,
+		.driver = CS_AWAKE_DRIVER,
+	};
 	struct cs_error err;
 
 	int r = cs_store_open(m->store_path, &open, &m->store, &err);
@@ -279,8 +288,11 @@ static int open_store(struct mount *m)
 		cs_log_line(&m->log, "%s", err.text);
 		return cs_code_status(r);
 	}
+	if (cs_awake_new(&awake, &m->awake, &err) < 0)
+		cs_log_line(&m->log, "%s", err.text); /* slower, no worse */
 	m->ops.view = m->view;
 	m->ops.push = m->push;
+	m->ops.awake = m->awake;
 	m->ops.no_acls = m->opts->map_owner;
 	return 0;
 }
@@ -402,6 +414,7 @@ static int run(struct mount *m)
 		fuse_session_unmount(m->session);
 	if (m->session)
 		fuse_session_destroy(m->session);
+	cs_awake_free(m->awake);
 	cs_push_free(m->push);
 	cs_watch_free(m->watch);
 	cs_view_close(m->view);

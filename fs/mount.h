@@ -3,7 +3,7 @@
 #ifndef CS_MOUNT_H
 #define CS_MOUNT_H
 
-#include "store/chunkstore.h"
+#include "awake.h"
 
 struct cs_mount_opts {
 	const char *store, *mountpoint; /* as given; may be relative */
@@ -16,6 +16,7 @@ struct cs_mount_opts {
 	bool foreground;
 	bool debug; /* print each request */
 	bool no_push;
+	enum cs_awake_when wakeups;
 	bool map_owner;
 	uid_t uid; /* with map_owner */
 	gid_t gid;

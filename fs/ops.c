@@ -26,7 +26,6 @@
 #include "ops.h"
 
 #include "inode.h"
-#include "near.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -34,6 +33,8 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SMALL_ANSWER ((size_t)64 << 10) /* bytes: waiting takes longer than copying */
 
 /* ------------------------------------------------------------- the one reply */
 
@@ -138,13 +139,13 @@ static struct cs_ops *ops_of(fuse_req_t req)
 /* The one place where a request ends. False: the kernel did not take the answer. */
 static bool finish(fuse_req_t req, int error, const struct reply *r)
 {
-	pid_t pid = fuse_req_ctx(req)->pid;
-	struct cs_view *v = ops_of(req)->view;
+	struct cs_ops *ops = ops_of(req);
 	size_t bytes = !error && r && r->kind == REPLY_IOV ? r->iov.len : 0;
 	bool taken = answer(req, error, r) == 0;
 
-	cs_view_answered(v);
-	cs_near_served(pid, bytes);
+	cs_view_answered(ops->view);
+	if (bytes <= SMALL_ANSWER)
+		cs_awake_answered(ops->awake);
 	return taken;
 }
 

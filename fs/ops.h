@@ -3,6 +3,7 @@
 #ifndef CS_OPS_H
 #define CS_OPS_H
 
+#include "awake.h"
 #include "push.h"
 #include "view.h"
 
@@ -10,6 +11,7 @@
 struct cs_ops {
 	struct cs_view *view;
 	struct cs_push *push; /* NULL: nothing is pushed */
+	struct cs_awake *awake;
 	bool no_acls;         /* modes alone say who may what */
 	/* set by INIT, before any other request */
 	bool no_open, no_opendir; /* the kernel can do without open and opendir */

@@ -367,7 +367,6 @@ static int no_room(struct gc *g, const struct gc *before, size_t work)
 		return CS_E_FULL;
 	g->used = 0;
 	g->nslots = 0;
-	cs_buf_clear(&g->table);
 	g->result = before->result;
 	g->stored_again = before->stored_again;
 	if (tried > 1) {
