@@ -228,9 +228,10 @@ static int mark_point(struct cs_marks *m, struct cs_store *s, const struct cs_po
 	int rc = cs_reach_point(s, r, mark, m, &why);
 	if (rc != CS_OK)
 		rc = cs_fail(err, rc,
-			     "point %s (number %llu) cannot be read: %.500s; nothing more was "
-			     "freed (forget --purge the point, or see verify)",
-			     r->name, (unsigned long long)r->seq, why.text);
+			     "point %s cannot be read: %.500s; nothing more was freed ('chunkstore "
+			     "verify' shows the damage; 'chunkstore forget --purge number:%llu' "
+			     "gives the point up)",
+			     r->name, why.text, (unsigned long long)r->seq);
 	return rc;
 }
 
