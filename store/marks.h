@@ -18,6 +18,7 @@ struct cs_mark_bundle {
 	uint64_t first; /* the byte of bits where slot 0 is */
 	uint32_t nslots;
 	bool old; /* was there at the first listing */
+	bool needed; /* something refers to it; only told of one whose header is damaged: nslots is 0 */
 };
 
 struct cs_mark_moved {
