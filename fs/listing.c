@@ -297,6 +297,18 @@ static int add_as_of(void *arg, const struct cs_series *s)
 	return r < 0 ? r : add(a->l, COOKIE_FIRST + s->id, s->name, cs_inode_point(p.seq, 0), S_IFDIR);
 }
 
+/* Points that cannot be read do not hide the others; whoever lists is told at the end. */
+static int list_points(struct cs_store *store, const char *series, cs_point_fn *fn, void *arg,
+		       struct cs_listing *l, struct cs_error *err)
+{
+	int r = cs_points_list(store, series, NULL, fn, arg, err);
+
+	if (r != CS_E_CORRUPT)
+		return r;
+	l->damage = *err;
+	return 0;
+}
+
 static int list_root(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
 {
 	static const struct {
@@ -328,15 +340,15 @@ static int list_series(struct cs_store *store, uint32_t id, struct cs_listing *l
 	r = cs_point_by_name(store, s.name, "latest", &newest, err);
 	if (r == CS_E_NOTFOUND)
 		return 0;
-	if (r < 0)
+	if (r < 0 && r != CS_E_CORRUPT)
 		return r;
-	if (numbered(&newest)) {
+	if (r == 0 && numbered(&newest)) {
 		r = add(l, 1, "latest", cs_inode_virtual(CS_KIND_LATEST, (uint32_t)newest.seq),
 			S_IFLNK);
 		if (r < 0)
 			return r;
 	}
-	return cs_points_list(store, s.name, NULL, add_point, l, err);
+	return list_points(store, s.name, add_point, l, l, err);
 }
 
 static int list_levels(struct cs_listing *l)
@@ -352,7 +364,7 @@ static int list_levels(struct cs_listing *l)
 
 static int list_tags(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
 {
-	int r = cs_points_list(store, NULL, NULL, add_tags, l, err);
+	int r = list_points(store, NULL, add_tags, l, l, err);
 
 	if (r == 0)
 		number_tags(l);
@@ -374,15 +386,15 @@ static int list(struct cs_store *store, const struct cs_listing_what *what, stru
 	case CS_KIND_SERIES:
 		return list_series(store, (uint32_t)i.id, l, err);
 	case CS_KIND_BY_ID:
-		return cs_points_list(store, NULL, NULL, add_id, l, err);
+		return list_points(store, NULL, add_id, l, l, err);
 	case CS_KIND_BY_TAG:
 		return list_tags(store, l, err);
 	case CS_KIND_BY_LEVEL:
 		return list_levels(l);
 	case CS_KIND_TAG:
-		return cs_points_list(store, NULL, NULL, add_tagged, &f, err);
+		return list_points(store, NULL, add_tagged, &f, l, err);
 	case CS_KIND_LEVEL:
-		return cs_points_list(store, NULL, NULL, add_level, &f, err);
+		return list_points(store, NULL, add_level, &f, l, err);
 	default:
 		return cs_fail(err, CS_E_NOTDIR, "not a directory");
 	}

@@ -24,6 +24,7 @@ struct cs_listing {
 	size_t text_len, text_cap;
 	size_t *slots; /* row + 1 by the hash of its name; 0: free */
 	size_t nslots; /* a power of two, or 0 */
+	struct cs_error damage; /* code 0: none; else points are missing that cannot be read */
 };
 
 /* What to list. */

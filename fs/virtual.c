@@ -170,14 +170,19 @@ int cs_virtual_list(struct cs_virtual *v, uint64_t dir, uint64_t after, cs_virtu
 	int r = listing_get(v, dir, &l, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < l->count; i++) {
+	size_t i = 0;
+	for (; i < l->count; i++) {
 		const struct cs_listing_row *row = &l->rows[i];
 		if (row->cookie > after &&
 		    !fn(arg, l->text + row->name, row->ino, row->type, row->cookie))
 			break;
 	}
+	if (i == l->count && l->damage.code) {
+		*err = l->damage;
+		r = l->damage.code;
+	}
 	listing_put(v, l);
-	return 0;
+	return r;
 }
 
 /* ----------------------------------------------------------------- lookup */
@@ -192,10 +197,14 @@ static int lookup_listed(struct cs_virtual *v, uint64_t dir, const char *name, u
 	if (r < 0)
 		return r;
 	const struct cs_listing_row *row = cs_listing_find(l, name);
-	if (row)
+	if (row) {
 		*out = row->ino;
-	else
+	} else if (l->damage.code) { /* it may be one that cannot be read */
+		*err = l->damage;
+		r = l->damage.code;
+	} else {
 		r = absent(err, name);
+	}
 	listing_put(v, l);
 	return r;
 }

@@ -134,13 +134,17 @@ static int get_named(struct cs_txn *t, uint32_t series_id, const char *name, uin
 	return rc;
 }
 
-/* The point after `after` in a series: 1, 0 at the end. */
+/*
+ * The point after `after` in a series: 1, 0 at the end. CS_E_CORRUPT with a
+ * name: it is that point alone which cannot be read.
+ */
 static int next_point(struct cs_store *s, uint32_t series_id, const char *after,
-		      struct cs_point *out, struct cs_error *err)
+		      char name[CS_POINT_NAME_MAX + 1], struct cs_point *out,
+		      struct cs_error *err)
 {
 	struct cs_txn *t;
-	char name[CS_POINT_NAME_MAX + 1];
 	uint64_t seq;
+	*name = 0;
 	int rc = cs_txn_read(s->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
@@ -157,13 +161,21 @@ static int list_series(struct cs_store *s, uint32_t series_id, const char *after
 		       void *arg, struct cs_error *err)
 {
 	struct cs_point p;
-	char last[CS_POINT_NAME_MAX + 1];
+	struct cs_error why;
+	char last[CS_POINT_NAME_MAX + 1], name[CS_POINT_NAME_MAX + 1];
+	int damage = CS_OK;
 	snprintf(last, sizeof(last), "%s", after ? after : "");
 	for (;;) {
-		int rc = next_point(s, series_id, last, &p, err);
+		int rc = next_point(s, series_id, last, name, &p, damage ? &why : err);
+		if (rc == 0)
+			return damage;
+		if (rc == CS_E_CORRUPT && *name)
+			damage = rc; /* of the first one err tells */
+		else if (rc != 1)
+			return damage ? damage : rc;
+		memcpy(last, name, sizeof(last));
 		if (rc != 1)
-			return rc;
-		memcpy(last, p.name, sizeof(last));
+			continue;
 		rc = fn(arg, &p);
 		if (rc)
 			return rc;
@@ -175,20 +187,32 @@ struct all {
 	cs_point_fn *fn;
 	void *arg;
 	struct cs_error *err;
+	int damage;
 };
 
 static int list_one_of_all(void *arg, const struct cs_series *series)
 {
 	struct all *a = arg;
-	return list_series(a->s, series->id, NULL, a->fn, a->arg, a->err);
+	struct cs_error why;
+	int rc = list_series(a->s, series->id, NULL, a->fn, a->arg, a->damage ? &why : a->err);
+	if (rc != CS_E_CORRUPT)
+		return rc;
+	a->damage = rc;
+	return 0;
 }
 
 int cs_points_list(struct cs_store *s, const char *series, const char *after, cs_point_fn *fn,
 		   void *arg, struct cs_error *err)
 {
 	struct cs_series one;
-	if (!series)
-		return cs_series_list(s, list_one_of_all, &(struct all){ s, fn, arg, err }, err);
+	if (!series) {
+		struct all a = { s, fn, arg, err, CS_OK };
+		struct cs_error why;
+		int all = cs_series_list(s, list_one_of_all, &a, &why);
+		if (all < 0 && err && !a.damage)
+			*err = why;
+		return a.damage && all <= 0 ? a.damage : all;
+	}
 	int rc = cs_series_get(s, series, 0, &one, err);
 	return rc == CS_OK ? list_series(s, one.id, after, fn, arg, err) : rc;
 }

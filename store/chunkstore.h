@@ -157,7 +157,9 @@ int cs_series_get(struct cs_store *s, const char *name, uint32_t id,
 /*
  * Call fn for each point of a series (NULL: of all series, series by series)
  * in name order, which is time order, from the first name > after (NULL or "":
- * from the start).
+ * from the start). A point whose record is damaged is left out, and
+ * CS_E_CORRUPT returned when all others were given; err tells of the first such
+ * point, also if fn stops before that.
  */
 int cs_points_list(struct cs_store *s, const char *series, const char *after,
 		   cs_point_fn *fn, void *arg, struct cs_error *err) CS_MUST_CHECK;
@@ -217,6 +219,11 @@ int cs_points_forget(struct cs_store *s, const uint64_t *seqs, size_t n,
  * nothing. CS_E_EXISTS: a name is taken (by an older version that knew of no trash). */
 int cs_points_undelete(struct cs_store *s, const uint64_t *seqs, size_t n,
 		       const struct cs_forget_opts *opts, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Give a point up for good, wherever it is and though its record cannot be
+ * read. CS_E_BUSY: that is so, and somebody uses it.
+ */
+int cs_point_give_up(struct cs_store *s, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
 
 /* A point in the trash, and the second from which on gc purges it; 0: at once. */
 typedef int cs_trash_fn(void *arg, const struct cs_point *p, int64_t until);

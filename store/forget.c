@@ -129,6 +129,32 @@ int cs_points_forget(struct cs_store *s, const uint64_t *seqs, size_t n,
 	return change_all(&run, err);
 }
 
+int cs_point_give_up(struct cs_store *s, uint64_t seq, struct cs_error *err)
+{
+	struct cs_time now = cs_now();
+	struct cs_txn *t;
+	uint64_t generation = 0;
+	int rc = cs_txn_write(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_points_purge(t, seq, now, err);
+	if (rc == CS_E_CORRUPT && cs_leases_point_used(s->leases, seq))
+		rc = cs_fail(err, CS_E_BUSY, "point number %llu is in use ('chunkstore stats' says "
+			     "by whom)", (unsigned long long)seq);
+	else if (rc == CS_E_CORRUPT)
+		rc = cs_points_scrap(t, seq, now, err);
+	if (rc == CS_OK)
+		rc = cs_db_counter_get(t, CS_META_GENERATION, &generation, err);
+	if (rc != CS_OK) {
+		cs_txn_end(t);
+		return rc;
+	}
+	rc = cs_txn_commit(t, err);
+	if (rc == CS_OK)
+		cs_leases_settle(s->leases, generation);
+	return rc;
+}
+
 int cs_points_undelete(struct cs_store *s, const uint64_t *seqs, size_t n,
 		       const struct cs_forget_opts *opts, struct cs_error *err)
 {

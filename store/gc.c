@@ -107,7 +107,33 @@ struct victim {
 	size_t stored;
 };
 
-/* 1; 0: it is done with. */
+static bool claim(struct gc *g, const struct cs_mark_bundle *b)
+{
+	bool ours = g->dry ? !cs_leases_bundle_used(g->store->leases, b->number) :
+			     cs_leases_claim_bundle(g->store->leases, b->number);
+	g->result.bundles_used += !ours;
+	return ours;
+}
+
+/*
+ * What is damaged and needed by nothing. Its rows in the index cannot be found; they lead to a
+ * number that is not given out again, and whoever meets one stores his chunk anew.
+ */
+static int drop_damaged(struct gc *g, const struct cs_mark_bundle *b, struct cs_error *err)
+{
+	struct cs_slice s;
+	int rc = cs_bundles_get(g->txn, b->number, &s, err);
+	if (rc != 1)
+		return rc;
+	if (!claim(g, b))
+		return CS_OK;
+	g->worked++;
+	g->result.stored_freed += s.len;
+	g->result.bundles_freed++;
+	return g->dry ? CS_OK : cs_bundles_del(g->txn, b->number, err);
+}
+
+/* 1; 0: it is done with, or left alone. */
 static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 		struct cs_error *err)
 {
@@ -118,11 +144,11 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 		return rc;
 	if (rc == 0 || cs_bundle_header_unpack(s.data, s.len, &v->h) != CS_OK ||
 	    v->h.nslots != b->nslots)
-		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",
+		return cs_fail(err, CS_E_CORRUPT, "bundle %llu has changed",
 			       (unsigned long long)b->number);
-	rc = cs_bundle_load_table(s, &v->h, err);
-	if (rc != CS_OK)
-		return rc;
+	bool dead = cs_marks_live(&g->marks, b) == 0;
+	if (cs_bundle_load_table(s, &v->h, NULL) != CS_OK)
+		return dead ? drop_damaged(g, b, err) : CS_OK;
 	v->stored = s.len;
 	v->slots = cs_alloc(b->nslots * sizeof(*v->slots));
 	if (!v->slots)
@@ -132,8 +158,7 @@ static int look(struct gc *g, const struct cs_mark_bundle *b, struct victim *v,
 	if (bad) {
 		free(v->slots);
 		v->slots = NULL;
-		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",
-			       (unsigned long long)b->number);
+		return dead ? drop_damaged(g, b, err) : CS_OK;
 	}
 	for (uint32_t i = 0; i < b->nslots; i++)
 		if (cs_marks_get(&g->marks, b, i)) {
@@ -268,18 +293,12 @@ static int rewrite_bundle(struct gc *g, const struct cs_mark_bundle *b, const st
 
 /* ---- sweeping */
 
-static bool claim(struct gc *g, const struct cs_mark_bundle *b)
-{
-	bool ours = g->dry ? !cs_leases_bundle_used(g->store->leases, b->number) :
-			     cs_leases_claim_bundle(g->store->leases, b->number);
-	g->result.bundles_used += !ours;
-	return ours;
-}
-
 static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *work,
 		     struct cs_error *err)
 {
 	struct victim v;
+	if (b->old && b->nslots == 0)
+		return b->needed ? CS_OK : drop_damaged(g, b, err);
 	if (!b->old || cs_marks_live(&g->marks, b) == b->nslots)
 		return CS_OK;
 	int rc = look(g, b, &v, err);

@@ -22,13 +22,12 @@ static int add_bundle(struct cs_marks *m, uint64_t number, struct cs_slice v,
 {
 	struct cs_bundle_header h;
 	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
-		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged; run verify",
-			       (unsigned long long)number);
+		h = (struct cs_bundle_header){ 0 }; /* it can be freed when nothing needs it any more */
 	if (cs_grow(&m->bundles, &m->bundles_cap, m->nbundles + 1, sizeof(*m->bundles)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	m->bundles[m->nbundles++] =
 		(struct cs_mark_bundle){ number, m->nbytes, h.nslots, !m->listed,
-					 h.flags & CS_BUNDLE_DELTAS };
+					 h.flags & CS_BUNDLE_DELTAS, false };
 	m->nbytes += (h.nslots + 7) / 8;
 	return CS_OK;
 }
@@ -97,6 +96,7 @@ static void carry_over(struct cs_marks *m, const struct cs_marks *old)
 		if (!o || o->number != b->number || o->nslots != b->nslots)
 			continue;
 		b->old = o->old;
+		b->needed = o->needed;
 		memcpy(m->bits + b->first, old->bits + o->first, (b->nslots + 7) / 8);
 	}
 	for (size_t i = 0, j = 0; i < m->nmoved; i++) {
@@ -143,7 +143,7 @@ size_t cs_marks_at(const struct cs_marks *m, uint64_t from)
 	return lo;
 }
 
-static const struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t number)
+static struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t number)
 {
 	size_t i = cs_marks_at(m, number);
 	return i < m->nbundles && m->bundles[i].number == number ? &m->bundles[i] : NULL;
@@ -165,7 +165,7 @@ static struct cs_mark_moved *find_moved(struct cs_marks *m, cs_chunk from)
 /* Mark a chunk by the number it is referred to by. 1: it was not marked; 0: it was, or is missing. */
 static int set(struct cs_marks *m, cs_chunk chunk)
 {
-	const struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
+	struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
 	if (!b) {
 		struct cs_mark_moved *row = find_moved(m, chunk);
 		if (!row)
@@ -174,6 +174,8 @@ static int set(struct cs_marks *m, cs_chunk chunk)
 		chunk = row->to;
 		b = find_bundle(m, cs_chunk_bundle(chunk));
 	}
+	if (b && b->nslots == 0)
+		b->needed = true;
 	if (!b || cs_chunk_slot(chunk) >= b->nslots)
 		return 0;
 	uint8_t *byte = &m->bits[b->first + cs_chunk_slot(chunk) / 8];
@@ -229,9 +231,10 @@ static int mark_point(struct cs_marks *m, struct cs_store *s, const struct cs_po
 	int rc = cs_reach_point(s, r, mark, m, &why);
 	if (rc != CS_OK)
 		rc = cs_fail(err, rc,
-			     "point %s (number %llu) cannot be read: %.500s; nothing more was "
-			     "freed (forget --purge the point, or see verify)",
-			     r->name, (unsigned long long)r->seq, why.text);
+			     "point %s cannot be read: %.500s; nothing more was freed ('chunkstore "
+			     "verify' shows the damage; 'chunkstore forget --purge number:%llu' "
+			     "gives the point up)",
+			     r->name, why.text, (unsigned long long)r->seq);
 	return rc;
 }
 

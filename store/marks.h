@@ -20,6 +20,7 @@ struct cs_mark_bundle {
 	uint32_t nslots;
 	bool old; /* was there at the first listing */
 	bool deltas; /* some of its chunks are */
+	bool needed; /* something refers to it; only told of one whose header is damaged: nslots is 0 */
 };
 
 struct cs_mark_moved {

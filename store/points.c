@@ -327,8 +327,9 @@ int cs_points_get(struct cs_txn *t, uint64_t seq, struct cs_point_record *out,
 		rc = CS_E_CORRUPT;
 	}
 	if (rc == CS_E_CORRUPT)
-		return cs_fail(err, rc, "the record of point %llu is damaged",
-			       (unsigned long long)seq);
+		return cs_fail(err, rc, "the record of point number %llu is damaged ('chunkstore "
+			       "forget --purge number:%llu' gives it up)",
+			       (unsigned long long)seq, (unsigned long long)seq);
 	return rc == CS_OK ? rc : cs_fail(err, rc, "out of memory");
 }
 

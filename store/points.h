@@ -40,6 +40,12 @@ int cs_points_purge(struct cs_txn *t, uint64_t seq, struct cs_time now,
  * it. For gc, which knows that nobody uses the point. CS_E_NOTFOUND.
  */
 int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Remove a point whose record cannot be read: every row that leads to its
+ * number. Nobody may use it. CS_E_NOTFOUND: there is no record.
+ */
+int cs_points_scrap(struct cs_txn *t, uint64_t seq, struct cs_time now,
+		    struct cs_error *err) CS_MUST_CHECK;
 /* Is the point listed; is it in the trash, purged or not (row may be NULL)? 1 or 0. */
 int cs_points_listed(struct cs_txn *t, const struct cs_point_record *r,
 		     struct cs_error *err) CS_MUST_CHECK;

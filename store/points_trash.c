@@ -329,3 +329,69 @@ int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_error *err)
 	cs_point_record_release(&r);
 	return rc;
 }
+
+/* ---- scrapping */
+
+/* Rows of the two tables of names that lead to a point; of the ids; 1: one was found, its key copied. */
+static int find_row(struct cs_txn *t, enum cs_table table, uint64_t seq,
+		    uint8_t key_out[CS_CATALOG_KEY_MAX], struct cs_slice *found,
+		    struct cs_error *err)
+{
+	struct cs_cursor *c;
+	struct cs_slice key = { 0 }, v;
+	struct cs_trash_row row;
+	uint64_t to;
+	bool here = false;
+	int rc = cs_cursor_open(t, table, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_FIRST, &key, &v, err);
+	while (rc == 1 && !here) {
+		if (table == CS_T_TRASH)
+			here = cs_trash_row_unpack(v.data, v.len, key.data, key.len, &row) ==
+				       CS_OK && row.seq == seq;
+		else
+			here = cs_u64_value(v, &to) == CS_OK && to == seq;
+		if (here && key.len > CS_CATALOG_KEY_MAX)
+			here = false;
+		if (here) {
+			memcpy(key_out, key.data, key.len);
+			*found = (struct cs_slice){ key_out, key.len };
+		} else {
+			rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
+		}
+	}
+	cs_cursor_close(c);
+	return rc;
+}
+
+static int scrap_name(struct cs_txn *t, enum cs_table table, struct cs_slice key, uint64_t seq,
+		      struct cs_time now, struct cs_error *err)
+{
+	struct cs_point_record r = { .seq = seq };
+	if (!cs_catalog_key_parse(key, &r.series_id, r.name))
+		return cs_db_del(t, table, key, NULL, err);
+	int rc = table == CS_T_CATALOG ? unlist(t, &r, now, err) :
+					 cs_db_del(t, table, key, NULL, err);
+	return rc == CS_OK ? drop_empty_series(t, r.series_id, err) : rc;
+}
+
+int cs_points_scrap(struct cs_txn *t, uint64_t seq, struct cs_time now, struct cs_error *err)
+{
+	static const enum cs_table tables[] = { CS_T_CATALOG, CS_T_TRASH, CS_T_IDS };
+	uint8_t room[CS_CATALOG_KEY_MAX];
+	struct cs_slice key, v;
+	int rc = cs_db_get(t, CS_T_POINTS, cs_u64_key(&seq), &v, err);
+	if (rc == 0)
+		return cs_fail(err, CS_E_NOTFOUND, "no point with number %llu",
+			       (unsigned long long)seq);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && rc >= 0; i++) {
+		while ((rc = find_row(t, tables[i], seq, room, &key, err)) == 1) {
+			rc = tables[i] == CS_T_IDS ? cs_db_del(t, tables[i], key, NULL, err) :
+						     scrap_name(t, tables[i], key, seq, now, err);
+			if (rc != CS_OK)
+				break;
+		}
+	}
+	return rc < 0 ? rc : cs_db_del(t, CS_T_POINTS, cs_u64_key(&seq), NULL, err);
+}

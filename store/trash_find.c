@@ -38,10 +38,12 @@ static int list_series(void *arg, const struct cs_series *series)
 {
 	struct list *l = arg;
 	char name[CS_POINT_NAME_MAX + 1] = "";
+	int damage = CS_OK;
 	for (;;) {
 		struct cs_txn *t;
 		struct cs_trash_row row;
 		struct cs_point p;
+		struct cs_error why;
 		int rc = cs_txn_read(l->store->db, &t, l->err);
 		if (rc != CS_OK)
 			return rc;
@@ -51,10 +53,16 @@ static int list_series(void *arg, const struct cs_series *series)
 			continue;
 		}
 		if (got == 1)
-			rc = row_point(t, &row, series->id, name, &p, l->err);
+			rc = row_point(t, &row, series->id, name, &p, damage ? &why : l->err);
 		cs_txn_end(t);
-		if (got != 1 || rc != CS_OK)
-			return got != 1 ? got : rc;
+		if (got != 1)
+			return got == 0 ? damage : got;
+		if (rc == CS_E_CORRUPT) { /* it does not hide the others */
+			damage = rc;
+			continue;
+		}
+		if (rc != CS_OK)
+			return rc;
 		rc = l->fn(l->arg, &p, row.purge_after);
 		if (rc)
 			return rc;

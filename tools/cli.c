@@ -177,7 +177,7 @@ static int each_of_series(struct cs_cli *cli, const char *series, bool latest, c
 {
 	char after[CS_POINT_NAME_MAX + 1] = "";
 	struct cs_point point;
-	int rc;
+	int damage = 0, rc;
 
 	if (latest) {
 		rc = cs_point_by_name(cli->store, series, "latest", &point, err);
@@ -186,11 +186,19 @@ static int each_of_series(struct cs_cli *cli, const char *series, bool latest, c
 		return rc != 0 ? rc : fn(arg, &point);
 	}
 	for (;;) {
-		rc = cs_points_list(cli->store, series, after, keep_point, &point, err);
-		if (rc == CS_E_NOTFOUND)
-			return 0;
-		if (rc != GOT_ONE)
+		struct cs_error why = { 0 };
+
+		rc = cs_points_list(cli->store, series, after, keep_point, &point, &why);
+		if (why.code == CS_E_CORRUPT && !damage) { /* one was left out, or several */
+			damage = why.code;
+			*err = why;
+		}
+		if (rc == CS_E_NOTFOUND || rc == 0 || rc == CS_E_CORRUPT)
+			return damage;
+		if (rc != GOT_ONE) {
+			*err = why;
 			return rc;
+		}
 		memcpy(after, point.name, sizeof(after));
 		rc = fn(arg, &point);
 		if (rc != 0)
@@ -202,8 +210,9 @@ int cs_cli_each_point(struct cs_cli *cli, const char *series, bool latest, cs_po
 		      void *arg, struct cs_error *err)
 {
 	struct names names = { 0 };
+	struct cs_error why;
 	struct cs_series one;
-	int rc;
+	int damage = 0, rc;
 
 	if (series) {
 		rc = cs_series_get(cli->store, series, 0, &one, err);
@@ -212,10 +221,15 @@ int cs_cli_each_point(struct cs_cli *cli, const char *series, bool latest, cs_po
 	rc = cs_series_list(cli->store, keep_name, &names, err);
 	if (rc == CS_E_NOMEM)
 		cs_fail(err, rc, "%s", cs_code_text(rc));
-	for (size_t i = 0; rc == 0 && i < names.count; i++)
-		rc = each_of_series(cli, names.list[i], latest, fn, arg, err);
+	for (size_t i = 0; rc == 0 && i < names.count; i++) {
+		rc = each_of_series(cli, names.list[i], latest, fn, arg, damage ? &why : err);
+		if (rc == CS_E_CORRUPT) { /* a damaged point does not hide the others */
+			damage = rc;
+			rc = 0;
+		}
+	}
 	free(names.list);
-	return rc;
+	return rc != 0 ? rc : damage;
 }
 
 /* --- long actions */

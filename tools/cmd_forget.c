@@ -398,6 +398,42 @@ static int act(struct forget *f)
 	return rc != 0 ? rc : printed;
 }
 
+/* --- what is too damaged to have a name: number:N */
+
+static bool is_number(const char *arg, uint64_t *out)
+{
+	static const char prefix[] = "number:";
+	char *end;
+
+	if (strncmp(arg, prefix, sizeof(prefix) - 1) != 0 || arg[sizeof(prefix) - 1] < '0' ||
+	    arg[sizeof(prefix) - 1] > '9')
+		return false;
+	*out = strtoull(arg + sizeof(prefix) - 1, &end, 10);
+	return *end == '\0';
+}
+
+/* Give up points by number, each for itself. */
+static int give_up(struct forget *f, int argc, char **argv)
+{
+	uint64_t seq;
+
+	for (int i = 0; i < argc; i++) {
+		if (!is_number(argv[i], &seq))
+			return cs_cli_misuse(f->cli, f->err,
+					     "points by number and others exclude each other");
+		if (f->v->dry_run || f->v->json)
+			return cs_cli_misuse(f->cli, f->err,
+					     "a point by number is only purged, without --dry-run "
+					     "and --json");
+		int rc = cs_point_give_up(f->cli->store, seq, f->err);
+		if (rc != 0)
+			return rc;
+		if (!f->v->quiet)
+			cs_out_printf(&f->cli->out, "purged point number %" PRIu64 "\n", seq);
+	}
+	return 0;
+}
+
 /* --- the command line */
 
 static int read_policy(struct forget *f)
@@ -443,12 +479,15 @@ static int run_forget(struct cs_cli *cli, const void *values, int argc, char **a
 		      struct cs_error *err)
 {
 	struct forget f = { .cli = cli, .v = values, .err = err };
+	uint64_t number;
 	int rc = read_policy(&f);
 
 	if (rc == 0)
 		rc = check_use(&f, argc);
 	if (rc == 0)
 		rc = cs_cli_open(cli, f.v->dry_run ? CS_OPEN_READ : CS_OPEN_WRITE, err);
+	if (rc == 0 && f.v->purge && argc > 0 && is_number(argv[0], &number))
+		return give_up(&f, argc, argv);
 	if (rc == 0)
 		rc = f.by_policy ? choose_by_policy(&f) : choose_named(&f, argc, argv);
 	if (rc == 0)

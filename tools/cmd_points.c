@@ -149,7 +149,7 @@ static int run_list(struct cs_cli *cli, const void *values, int argc, char **arg
 		rc = list_series(&l, &one);
 	else
 		rc = cs_series_list(cli->store, list_series, &l, err);
-	if (rc == 0 && l.v->json)
+	if ((rc == 0 || rc == CS_E_CORRUPT) && l.v->json) /* damage: all others were listed */
 		cs_json_array_end(&cli->json);
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/browse.h"
+#include "store/bundles.h"
 #include "store/reader.h"
 #include "world.h"
 
@@ -53,11 +54,164 @@ static void a_file_with_the_bytes_of_a_page_loses_nothing(void **state)
 	cs_store_close(s);
 }
 
+/* Every bundle of a kind that was not there before is stored anew, as spoil makes it. */
+typedef void spoil_fn(uint8_t *p, size_t len);
+
+static void spoil_bundles(struct cs_store *s, uint64_t from, int kind, spoil_fn *spoil)
+{
+	struct cs_txn *t;
+	struct cs_slice v;
+	uint64_t number;
+
+	assert_int_equal(cs_txn_write(s->db, &t, NULL), CS_OK);
+	for (; cs_bundles_next(t, from, &number, &v, NULL) == 1; from = number + 1) {
+		struct cs_bundle_header h;
+		uint8_t copy[1 << 20];
+		assert_true(v.len <= sizeof(copy));
+		assert_int_equal(cs_bundle_header_unpack(v.data, v.len, &h), CS_OK);
+		if (h.kind != kind)
+			continue;
+		size_t len = v.len;
+		memcpy(copy, v.data, len);
+		spoil(copy, len);
+		assert_int_equal(cs_bundles_del(t, number, NULL), CS_OK);
+		if (copy[0] != 0xff)
+			assert_int_equal(cs_bundles_put(t, number, copy, len, NULL), CS_OK);
+	}
+	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
+}
+
+static void spoil_header(uint8_t *p, size_t len)
+{
+	(void)len;
+	memset(p, 'Q', 32);
+}
+
+static void spoil_end(uint8_t *p, size_t len)
+{
+	p[len - 1] ^= 0x55;
+	p[len / 2] ^= 0x55;
+}
+
+static void spoil_all_of_it(uint8_t *p, size_t len)
+{
+	(void)len;
+	p[0] = 0xff; /* not stored at all */
+}
+
+static uint64_t next_bundle(struct cs_store *s)
+{
+	struct cs_txn *t;
+	uint64_t next;
+
+	assert_int_equal(cs_txn_read(s->db, &t, NULL), CS_OK);
+	assert_int_equal(cs_db_counter_get(t, CS_META_NEXT_BUNDLE, &next, NULL), CS_OK);
+	cs_txn_end(t);
+	return next;
+}
+
+/*
+ * gc stops at a point whose pages cannot be read, and says with which command it
+ * is given up; when that is done gc frees what it had, damaged bundles too.
+ */
+static void damaged_pages(spoil_fn *spoil)
+{
+	struct cs_gc_result r;
+	struct cs_error err = { 0 };
+	char want[64];
+
+	world_random("tree/one", 1, 100000);
+	struct cs_store *s = world_open();
+	world_back_up(s, "good");
+	uint64_t from = next_bundle(s);
+	world_random("tree/one", 2, 100000);
+	world_random("tree/two", 3, 100000);
+	uint64_t bad = world_back_up(s, "bad");
+	spoil_bundles(s, from, CS_BUNDLE_META, spoil);
+	cs_store_close(s);
+
+	s = world_open();
+	assert_int_equal(cs_gc(s, &(struct cs_gc_opts){ 0 }, &r, &err), CS_E_CORRUPT);
+	snprintf(want, sizeof(want), "'chunkstore forget --purge number:%d'", (int)bad);
+	assert_non_null(strstr(err.text, want));
+	assert_int_equal(cs_point_give_up(s, bad, NULL), CS_OK);
+	r = world_gc(s);
+	assert_true(r.bundles_freed > 0);
+	assert_true(r.stored_freed > 150000);
+	world_verify(s);
+	cs_store_close(s);
+}
+
+static void a_point_with_damaged_pages_can_be_given_up(void **state)
+{
+	(void)state;
+	damaged_pages(spoil_end);
+}
+
+static void a_point_with_a_damaged_bundle_of_pages_can_be_given_up(void **state)
+{
+	(void)state;
+	damaged_pages(spoil_header);
+}
+
+static void a_point_with_missing_pages_can_be_given_up(void **state)
+{
+	(void)state;
+	damaged_pages(spoil_all_of_it);
+}
+
+/* Damaged content is verify's to name: gc goes on, and leaves it as long as a point needs it. */
+static void damaged_content(spoil_fn *spoil, bool stays)
+{
+	world_random("tree/one", 1, 100000);
+	struct cs_store *s = world_open();
+	world_back_up(s, "good");
+	uint64_t from = next_bundle(s);
+	world_random("tree/two", 3, 100000);
+	uint64_t bad = world_back_up(s, "bad");
+	spoil_bundles(s, from, CS_BUNDLE_DATA, spoil);
+	cs_store_close(s);
+	s = world_open();
+	struct cs_gc_result r = world_gc(s);
+	assert_int_equal(r.bundles_freed, 0);
+	assert_int_equal(cs_point_give_up(s, bad, NULL), CS_OK);
+	r = world_gc(s);
+	assert_true(r.bundles_freed >= (stays ? 2 : 1));
+	world_verify(s);
+	cs_store_close(s);
+}
+
+static void damaged_content_stops_nothing(void **state)
+{
+	(void)state;
+	damaged_content(spoil_end, true);
+}
+
+static void content_with_a_damaged_header_stops_nothing(void **state)
+{
+	(void)state;
+	damaged_content(spoil_header, true);
+}
+
+static void missing_content_stops_nothing(void **state)
+{
+	(void)state;
+	damaged_content(spoil_all_of_it, false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_file_with_the_bytes_of_a_page_loses_nothing,
 						world_begin, world_end),
+#define T(name) cmocka_unit_test_setup_teardown(name, world_begin, world_end)
+		T(a_point_with_damaged_pages_can_be_given_up),
+		T(a_point_with_a_damaged_bundle_of_pages_can_be_given_up),
+		T(a_point_with_missing_pages_can_be_given_up),
+		T(damaged_content_stops_nothing),
+		T(content_with_a_damaged_header_stops_nothing),
+		T(missing_content_stops_nothing),
+#undef T
 	};
 	return cmocka_run_group_tests_name("gc", tests, NULL, NULL);
 }
