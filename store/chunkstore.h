@@ -469,15 +469,46 @@ struct cs_backup_result {
 int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
 	      struct cs_backup_result *out, struct cs_error *err) CS_MUST_CHECK;
 
+/* What happens to what is at its place already. chunkstore(1) has it in full. */
+enum cs_overwrite {
+	CS_OVERWRITE_REFUSE, /* dest must not exist, or be an empty directory for a directory */
+	CS_OVERWRITE_NEVER,
+	CS_OVERWRITE_IF_NEWER,   /* when the point's was modified later; then as ALWAYS */
+	CS_OVERWRITE_IF_CHANGED, /* the same type, size and time of modification: the same content */
+	CS_OVERWRITE_ALWAYS,     /* contents are compared; what is the same is not written again */
+};
+/* What became of an entry. */
+enum cs_restored {
+	CS_RESTORED_CREATED,
+	CS_RESTORED_REPLACED,
+	CS_RESTORED_PATCHED,   /* differing blocks were written in place */
+	CS_RESTORED_UPDATED,   /* its attributes only */
+	CS_RESTORED_UNCHANGED,
+	CS_RESTORED_KEPT,      /* what was there stays, though it may differ */
+	CS_RESTORED_DELETED,
+	CS_RESTORED_KINDS,
+};
+/* A change, made or (dry_run) to be made; path is relative to dest, "" for dest itself, borrowed. */
+typedef void cs_restored_fn(void *arg, int what, const char *path, size_t len);
+
 struct cs_restore_opts {
-	const char *dest;  /* must not exist, or be an empty directory when a directory is restored */
+	const char *dest;
+	int overwrite;     /* enum cs_overwrite */
+	bool delete_extra; /* remove what the point does not have; not with REFUSE and NEVER */
+	bool in_place;     /* patch large files; dest may be a block device. Implies ALWAYS for REFUSE */
+	bool dry_run;      /* tell, and write nothing */
+	const char *const *excludes; /* as of a backup: neither restored nor deleted nor changed */
+	size_t nexcludes;
 	unsigned threads;  /* 0: one a processor */
 	cs_progress_fn *progress;
 	cs_notice_fn *notice;
-	void *arg;
+	cs_restored_fn *told; /* all but what is UNCHANGED; may be NULL */
+	void *arg;         /* for the three */
 };
 struct cs_restore_result {
-	uint64_t entries, bytes;
+	uint64_t entries, bytes; /* that are now as in the point */
+	uint64_t written; /* bytes of content written */
+	uint64_t counts[CS_RESTORED_KINDS];
 	uint64_t failed; /* attributes or entries that could not be restored, each named by notice */
 };
 /* Recreate the entry at path of a point as dest. CS_E_PARTIAL: done, but something could not be set. */

@@ -1,170 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * restore.c - decision: DEST appears when it is complete. See restore.h for
- * the three passes and what is promised about failures.
+ * restore.c - decision: DEST appears when it is complete, and what was there
+ * before is changed one whole entry at a time. See restore.h for the passes
+ * and what is promised about failures.
  */
 #include "restore.h"
 
+#include "alloc.h"
 #include "cleanup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/xattr.h>
 
-#define PARTIAL ".partial"
-
-/* Where the result goes. */
-struct dest {
-	char path[PATH_MAX];     /* as given, without slashes at the end */
-	char parent[PATH_MAX];   /* the directory that it is made in */
-	const char *name;        /* its name there, into path */
-	char partial[NAME_MAX + 1]; /* and its name until it is complete; "": filled in place */
-	int parent_fd;
-	bool made; /* partial exists and is ours */
-};
-
-static int split_path(struct dest *d, const char *path, struct cs_error *err)
+void cs_restore_note(struct cs_restore_run *run, int fate, const struct cs_restore_dir *d,
+		     const char *name, size_t name_len)
 {
-	size_t len = strlen(path);
+	size_t len;
 
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	if (len == 0)
-		return cs_fail(err, CS_E_USAGE, "the destination needs a name");
-	if (len >= sizeof(d->path))
-		return cs_fail_errno(err, ENAMETOOLONG, "destination");
-	memcpy(d->path, path, len);
-	d->path[len] = '\0';
-	char *slash = strrchr(d->path, '/');
-	d->name = slash ? slash + 1 : d->path;
-	memcpy(d->parent, d->path, len + 1);
-	if (!slash)
-		strcpy(d->parent, ".");
-	else
-		d->parent[slash > d->path ? slash - d->path : 1] = '\0';
-	return CS_OK;
-}
-
-/* What was asked to be made exists already, or may not be made. */
-static int refuse(struct dest *d, int sys, struct cs_error *err)
-{
-	struct stat st;
-	if (lstat(d->path, &st) == 0)
-		return cs_fail(err, CS_E_EXISTS, "%s exists already", d->path);
-	return cs_fail_errno(err, sys, "%s", d->path);
-}
-
-static int open_parent(struct dest *d, struct cs_error *err)
-{
-	struct stat st;
-	if (!cs_name_valid(d->name, strlen(d->name)))
-		return cs_fail(err, CS_E_USAGE, "%s: not a name for something new", d->path);
-	d->parent_fd = open(d->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->parent_fd < 0 && errno == EACCES)
-		d->parent_fd = open(d->parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (d->parent_fd < 0)
-		return cs_fail_errno(err, errno, "%s", d->parent);
-	if (fstatat(d->parent_fd, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return cs_fail(err, CS_E_EXISTS, "%s exists already", d->path);
-	return CS_OK;
-}
-
-/* A new file system's root has a lost+found, and is empty all the same. */
-static int check_empty(int fd, const char *path, struct cs_error *err)
-{
-	int r = CS_OK, copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-	struct dirent *e;
-
-	if (!dir) {
-		r = cs_fail_errno(err, errno, "%s", path);
-		if (copy >= 0)
-			close(copy);
-		return r;
-	}
-	while ((e = readdir(dir)) && r == CS_OK)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-		    !(strcmp(e->d_name, "lost+found") == 0 && e->d_type == DT_DIR))
-			r = cs_fail(err, CS_E_EXISTS, "%s exists already and is not empty", path);
-	closedir(dir);
-	return r;
-}
-
-/* Make DEST.partial, or take DEST when it is an empty directory. Returns a descriptor. */
-static int open_dest_dir(struct dest *d, struct cs_error *err)
-{
-	int fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		int r = check_empty(fd, d->path, err);
-		if (r == CS_OK)
-			return fd;
-		close(fd);
-		return r;
-	}
-	if (errno != ENOENT)
-		return refuse(d, errno, err);
-	int r = open_parent(d, err);
-	if (r < 0)
-		return r;
-	int room = NAME_MAX - (int)strlen(PARTIAL);
-	snprintf(d->partial, sizeof(d->partial), "%.*s%s", room, d->name, PARTIAL);
-	if (mkdirat(d->parent_fd, d->partial, 0700) != 0) {
-		if (errno == EEXIST)
-			return cs_fail(err, CS_E_EXISTS, "%s/%s is left from a restore that "
-				       "failed: remove it first", d->parent, d->partial);
-		return cs_fail_errno(err, errno, "cannot create %s", d->path);
-	}
-	d->made = true;
-	fd = openat(d->parent_fd, d->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd >= 0 ? fd : cs_fail_errno(err, errno, "cannot open %s", d->path);
-}
-
-static bool inherits(int fd)
-{
-	return fgetxattr(fd, "system.posix_acl_default", NULL, 0) > 0;
-}
-
-/* Nobody else's while we fill it, and nothing of it is inherited. */
-static void take_over(struct cs_restore_run *run, int fd)
-{
-	struct stat st;
-
-	run->owned = fchown(fd, (uid_t)-1, run->gid) == 0;
-	run->owned &= fchmod(fd, 0700) == 0;
-	fremovexattr(fd, "system.posix_acl_access");
-	fremovexattr(fd, "system.posix_acl_default");
-	run->inherits = inherits(fd);
-	run->owned &= fstat(fd, &st) == 0 && st.st_uid == run->uid && st.st_gid == run->gid &&
-		      (st.st_mode & 07777) == 0700;
+	run->counts[fate]++;
+	if (!run->opts->told || fate == CS_RESTORED_UNCHANGED)
+		return;
+	CS_FREE char *below = run->single ? cs_strdup("") : cs_restore_below(d, name, name_len,
+									     &len);
+	if (below)
+		cs_restore_tell_fate(run, fate, below, run->single ? 0 : len);
 }
 
 /* ---- the first pass */
 
-static bool is_lost_and_found(const struct cs_restore_run *run, const struct cs_restore_dir *d,
-			      const char *name)
-{
-	struct stat st;
-	return d == run->top && strcmp(name, "lost+found") == 0 &&
-	       fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int make_dir(struct cs_restore_run *run, struct cs_restore_dir *d, const struct cs_node *n,
-		    struct cs_restore_dir **out, struct cs_error *err)
+static int make_fresh_dir(struct cs_restore_run *run, struct cs_restore_dir *d,
+			  const struct cs_node *n, int *fd, struct cs_error *err)
 {
 	const struct cs_entry *e = &n->entry;
 	char name[NAME_MAX + 1];
 
-	int r = cs_restore_pump(run, d, err);
-	if (r < 0)
-		return r;
 	memcpy(name, e->name, e->name_len);
 	name[e->name_len] = '\0';
-	if (mkdirat(d->fd, name, 0700) != 0 &&
-	    !(errno == EEXIST && is_lost_and_found(run, d, name))) {
+	if (!run->opts->dry_run && mkdirat(d->fd, name, 0700) != 0) {
 		struct cs_error sub;
 		int sys = errno;
 		CS_FREE char *path = cs_restore_path(d, name, e->name_len);
@@ -173,21 +46,54 @@ static int make_dir(struct cs_restore_run *run, struct cs_restore_dir *d, const 
 					     path ? path : name);
 		cs_fail_errno(&sub, sys, "cannot create the directory");
 		cs_restore_tell(run, CS_NOTICE_ERROR, d, name, e->name_len, sub.text);
-		if (cs_restore_map_add(&run->missing, n->pos, NULL) < 0)
-			return cs_fail(err, CS_E_NOMEM, "out of memory");
 		return 0;
 	}
-	int fd = cs_restore_open_dir(d->fd, name, e->name_len, err);
-	if (fd < 0)
-		return fd;
-	struct cs_restore_target t = { fd, d->fd, name, d };
-	if (e->have & CS_HAVE_FLAGS && e->flags & FS_CASEFOLD_FL)
+	*fd = run->opts->dry_run ? -1 : cs_restore_open_dir(d->fd, e->name, e->name_len, err);
+	if (*fd < 0 && !run->opts->dry_run)
+		return *fd;
+	cs_restore_note(run, CS_RESTORED_CREATED, d, name, e->name_len);
+	return 1;
+}
+
+/* Takes fd over, also on failure; -1: absent. */
+static int new_dir(struct cs_restore_run *run, struct cs_restore_dir *d, const struct cs_node *n,
+		   int fd, struct cs_restore_dir **out, struct cs_error *err)
+{
+	*out = cs_restore_dir_new(run, d, n->entry.name, n->entry.name_len, fd);
+	if (!*out) {
+		if (fd >= 0)
+			close(fd);
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	if (fd < 0) {
+		(*out)->absent = true;
+		(*out)->users = 1;
+	}
+	return CS_OK;
+}
+
+static int make_dir(struct cs_restore_run *run, struct cs_restore_dir *d, const struct cs_node *n,
+		    struct cs_restore_dir **out, struct cs_error *err)
+{
+	const struct cs_entry *e = &n->entry;
+	int fd = -1;
+
+	int r = cs_restore_pump(run, d, err);
+	if (r < 0)
+		return r;
+	r = run->merge ? cs_restore_merge_dir(run, d, n, &fd, err) :
+			 make_fresh_dir(run, d, n, &fd, err);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return cs_restore_map_add(&run->missing, n->pos, NULL) == CS_OK ?
+			       0 : cs_fail(err, CS_E_NOMEM, "out of memory");
+	struct cs_restore_target t = { .fd = fd, .dirfd = d->fd, .name = "", .dir = d };
+	if (fd >= 0 && e->have & CS_HAVE_FLAGS && e->flags & FS_CASEFOLD_FL &&
+	    cs_restore_fate(run, n->pos) < 0)
 		cs_restore_early(run, &t, n); /* only an empty directory takes it */
-	*out = cs_restore_dir_new(run, d, name, e->name_len, fd);
-	if (*out)
-		return 1;
-	close(fd);
-	return cs_fail(err, CS_E_NOMEM, "out of memory");
+	r = new_dir(run, d, n, fd, out, err);
+	return r < 0 ? r : 1;
 }
 
 static int make_entry(struct cs_restore_run *run, struct cs_restore_dir *d, const struct cs_node *n,
@@ -200,34 +106,76 @@ static int make_entry(struct cs_restore_run *run, struct cs_restore_dir *d, cons
 	return cs_restore_pool_add(run, d, n, err);
 }
 
-/* ---- the third pass */
+/* ---- later passes */
 
-static int enter_again(struct cs_restore_run *run, struct cs_restore_dir *d,
-		       const struct cs_node *n, struct cs_restore_dir **out, struct cs_error *err)
+int cs_restore_enter_again(struct cs_restore_run *run, struct cs_restore_dir *d,
+			   const struct cs_node *n, struct cs_restore_dir **out,
+			   struct cs_error *err)
 {
+	struct cs_error sub;
+
 	if (cs_restore_map_find(&run->missing, n->pos))
 		return 0;
-	int fd = cs_restore_open_dir(d->fd, n->entry.name, n->entry.name_len, err);
-	if (fd < 0)
-		return fd;
-	*out = cs_restore_dir_new(run, d, n->entry.name, n->entry.name_len, fd);
-	if (*out)
-		return n->entry.subdirs ? 1 : 2;
-	close(fd);
-	return cs_fail(err, CS_E_NOMEM, "out of memory");
+	bool absent = run->opts->dry_run && cs_restore_fate(run, n->pos) < 0;
+	int fd = absent ? -1 : cs_restore_open_dir(d->fd, n->entry.name, n->entry.name_len, &sub);
+	if (fd < 0 && !absent) {
+		if (!run->merge || cs_restore_errno_fatal(sub.sys_errno)) {
+			if (err)
+				*err = sub;
+			return sub.code;
+		}
+		/* somebody else has been here */
+		cs_restore_tell(run, CS_NOTICE_ERROR, d, n->entry.name, n->entry.name_len,
+				sub.text);
+		return cs_restore_map_add(&run->missing, n->pos, NULL) == CS_OK ?
+			       0 : cs_fail(err, CS_E_NOMEM, "out of memory");
+	}
+	int r = new_dir(run, d, n, fd, out, err);
+	return r < 0 ? r : 1;
+}
+
+static int enter_to_finish(struct cs_restore_run *run, struct cs_restore_dir *d,
+			   const struct cs_node *n, struct cs_restore_dir **out,
+			   struct cs_error *err)
+{
+	int r = cs_restore_enter_again(run, d, n, out, err);
+	return r <= 0 || n->entry.subdirs ? r : 2;
+}
+
+/* A directory that was there: 1 when nothing is to be done about it. */
+static int is_finished(struct cs_restore_run *run, struct cs_restore_dir *d,
+		       const struct cs_node *n, int fate, struct cs_error *err)
+{
+	struct cs_restore_found f = { .there = true, .path_fd = d->fd, .fd = -1 };
+
+	if (fate == CS_RESTORED_KEPT)
+		return 1;
+	if (fate == CS_RESTORED_CREATED || fstat(d->fd, &f.st) != 0)
+		return 0;
+	int r = cs_restore_same_attrs(run, n, &f, err);
+	return r == 0 ? cs_restore_drop_xattrs(run, n, d->fd, err) : r;
 }
 
 static int finish_dir(struct cs_restore_run *run, struct cs_restore_dir *d, const struct cs_node *n,
 		      struct cs_error *err)
 {
-	struct cs_restore_target t = { d->fd, -1, "", d };
+	struct cs_restore_target t = { .fd = d->fd, .dirfd = -1, .name = "", .dir = d };
+	int fate = cs_restore_fate(run, n->pos);
 	struct cs_error sub;
 
 	int r = cs_restore_pump(run, d, err);
 	if (r < 0)
 		return r;
-	cs_restore_early(run, &t, n);
-	r = cs_restore_attrs(run, &t, n, &sub);
+	run->entries += fate != CS_RESTORED_KEPT;
+	if (run->opts->dry_run)
+		return CS_OK;
+	r = fate < 0 ? 0 : is_finished(run, d, n, fate, &sub);
+	if (r == 1)
+		return CS_OK;
+	if (r == 0) {
+		cs_restore_early(run, &t, n);
+		r = cs_restore_attrs(run, &t, n, &sub);
+	}
 	if (r < 0) {
 		CS_FREE char *path = cs_restore_path(d, "", 0);
 		cs_fail(err, r, "%s: %s", path ? path : d->name, sub.text);
@@ -235,7 +183,6 @@ static int finish_dir(struct cs_restore_run *run, struct cs_restore_dir *d, cons
 	}
 	if (d != run->top && cs_restore_is_locked(n))
 		cs_restore_lock(run, &t, n->entry.flags);
-	run->entries++;
 	return CS_OK;
 }
 
@@ -246,7 +193,7 @@ static int restore_tree(struct cs_restore_run *run, const struct cs_node *start,
 		.enter = make_dir, .entry = make_entry, .tell = true,
 	};
 	static const struct cs_restore_visitor finisher = {
-		.enter = enter_again, .leave = finish_dir,
+		.enter = enter_to_finish, .leave = finish_dir,
 	};
 	int r = cs_restore_pool_start(run, err);
 	if (r == CS_OK)
@@ -258,6 +205,9 @@ static int restore_tree(struct cs_restore_run *run, const struct cs_node *start,
 	cs_restore_pool_stop(run);
 	if (r == CS_OK)
 		r = cs_restore_links(run, start, err);
+	cs_restore_stages_end(run);
+	if (r == CS_OK)
+		r = cs_restore_delete(run, start, err);
 	if (r == CS_OK) {
 		cs_restore_lock_files(run);
 		r = cs_restore_walk(run, start, &finisher, err);
@@ -267,94 +217,118 @@ static int restore_tree(struct cs_restore_run *run, const struct cs_node *start,
 	return r;
 }
 
-/* ---- DEST */
+/* ---- what is restored: a directory, a file, a file onto a device */
 
-/* Give the complete directory its name. */
-static int give_name(struct dest *d, struct cs_error *err)
+/* DEST itself. */
+static int begin_top(struct cs_restore_run *run, const struct cs_node *start, int fd,
+		     struct cs_error *err)
 {
-	int from = d->parent_fd;
-	struct stat st;
+	int fate = CS_RESTORED_CREATED;
 
-	if (!d->made)
-		return CS_OK;
-	if (renameat2(from, d->partial, from, d->name, RENAME_NOREPLACE) != 0) {
-		if (errno != EINVAL && errno != ENOSYS)
-			return cs_fail_errno(err, errno, "%s", d->path);
-		if (fstatat(from, d->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			return cs_fail_errno(err, EEXIST, "%s", d->path);
-		if (renameat(from, d->partial, from, d->name) != 0)
-			return cs_fail_errno(err, errno, "%s", d->path);
+	run->top->absent = fd < 0;
+	run->top->users = 1;
+	if (fd >= 0 && run->merge) {
+		int r = cs_restore_judge_dir(run, start, fd, &fate, err);
+		if (r == CS_OK)
+			r = cs_restore_set_fate(run, start->pos, fate);
+		if (r < 0)
+			return cs_fail(err, r, "out of memory");
 	}
-	d->made = false;
+	cs_restore_note(run, fate, run->top, "", 0);
 	return CS_OK;
 }
 
-/* After a failure: nothing is left when nothing was restored; else say where it is. */
-static void say_what_is_left(struct dest *d, struct cs_error *err)
+static int restore_dir(struct cs_restore_run *run, struct cs_restore_dest *d,
+		       const struct cs_node *start, struct cs_error *err)
 {
-	if (!d->made || unlinkat(d->parent_fd, d->partial, AT_REMOVEDIR) == 0)
-		return;
-	size_t len = strlen(err->text);
-	snprintf(err->text + len, sizeof(err->text) - len,
-		 " (what was restored so far is in %s/%s)", d->parent, d->partial);
-}
+	int fd = -1, r = cs_restore_dest_dir(run, d, &fd, err);
 
-static int restore_dir(struct cs_restore_run *run, struct dest *d, const struct cs_node *start,
-		       struct cs_error *err)
-{
-	int fd = open_dest_dir(d, err), r = fd;
-
-	if (fd >= 0) {
-		take_over(run, fd);
+	if (r == CS_OK) {
 		run->top = cs_restore_dir_new(run, NULL, d->path, strlen(d->path), fd);
-		r = run->top ? CS_OK : cs_fail(err, CS_E_NOMEM, "out of memory");
+		r = run->top ? begin_top(run, start, fd, err) :
+			       cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
 	if (r == CS_OK)
 		r = restore_tree(run, start, err);
 	if (r == CS_OK)
-		r = give_name(d, err);
-	if (r == CS_OK && cs_restore_is_locked(start)) {
-		struct cs_restore_target t = { fd, -1, "", run->top };
+		r = cs_restore_dest_name(d, err);
+	if (r == CS_OK && fd >= 0 && !run->opts->dry_run && cs_restore_is_locked(start) &&
+	    cs_restore_fate(run, start->pos) != CS_RESTORED_KEPT) {
+		struct cs_restore_target t = { .fd = fd, .dirfd = -1, .name = "", .dir = run->top };
 		cs_restore_lock(run, &t, start->entry.flags);
 	}
 	if (r < 0)
-		say_what_is_left(d, err);
+		cs_restore_dest_failed(d, err);
 	if (fd >= 0 && !run->top)
 		close(fd);
 	return r;
 }
 
-static int restore_file(struct cs_restore_run *run, struct dest *d, const struct cs_node *start,
-			struct cs_error *err)
+static int restore_file(struct cs_restore_run *run, struct cs_restore_dest *d,
+			const struct cs_node *start, struct cs_error *err)
 {
 	struct cs_restore_worker w = { .run = run };
 	struct cs_node named = *start; /* under the name of DEST; start holds the page */
 	struct cs_error sub;
+	bool there;
 
-	int r = open_parent(d, err);
+	int r = cs_restore_dest_parent(run, d, &there, err);
 	if (r < 0)
 		return r;
+	if (there && run->overwrite == CS_OVERWRITE_REFUSE)
+		return cs_fail(err, CS_E_EXISTS, "%s exists already", d->path);
 	run->top = cs_restore_dir_new(run, NULL, d->parent, strlen(d->parent), d->parent_fd);
 	if (!run->top)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	run->inherits = inherits(d->parent_fd);
+	run->merge = run->staged = run->single = run->inherits = true;
 	d->parent_fd = -1;
 	named.entry.name = d->name;
 	named.entry.name_len = (uint32_t)strlen(d->name);
 	r = cs_restore_make(&w, run->top, &named, &sub);
 	cs_read_release(&w.rd);
+	cs_restore_stages_end(run);
 	if (r < 0)
 		return cs_fail(err, r, "%s: %s", d->path, sub.text);
 	cs_restore_lock_files(run);
-	run->entries = 1;
-	run->bytes = S_ISREG(start->entry.mode) ? start->entry.size : 0;
+	cs_restore_note(run, w.fate, run->top, d->name, strlen(d->name));
+	run->entries = w.fate != CS_RESTORED_KEPT;
+	run->bytes = run->entries && S_ISREG(start->entry.mode) ? start->entry.size : 0;
 	return CS_OK;
+}
+
+static int restore_any(struct cs_restore_run *run, struct cs_restore_dest *d,
+		       const struct cs_node *start, struct cs_error *err)
+{
+	struct stat st;
+
+	if (S_ISDIR(start->entry.mode))
+		return restore_dir(run, d, start, err);
+	if (run->opts->in_place && S_ISREG(start->entry.mode) && stat(d->path, &st) == 0 &&
+	    S_ISBLK(st.st_mode))
+		return cs_restore_device(run, d->path, start, err);
+	return restore_file(run, d, start, err);
+}
+
+/* ---- */
+
+/* The path without slashes around it; as long as those inside are single, as excludes want it. */
+static char *inner(const char *path)
+{
+	while (*path == '/')
+		path++;
+	char *out = cs_strdup(path);
+	for (size_t n = out ? strlen(out) : 0; n > 0 && out[n - 1] == '/';)
+		out[--n] = '\0';
+	return out;
 }
 
 static void run_init(struct cs_restore_run *run, struct cs_tree *t,
 		     const struct cs_restore_opts *opts, const struct cs_node *start)
 {
 	pthread_condattr_t clock;
+
+	run->overwrite = opts->overwrite == CS_OVERWRITE_REFUSE && opts->in_place ?
+				 CS_OVERWRITE_ALWAYS : opts->overwrite;
 
 	run->tree = t;
 	run->opts = opts;
@@ -368,6 +342,7 @@ static void run_init(struct cs_restore_run *run, struct cs_tree *t,
 	run->progress.total_bytes = S_ISREG(start->entry.mode) ? start->entry.size :
 								start->entry.below.bytes;
 	pthread_mutex_init(&run->lock, NULL);
+	pthread_mutex_init(&run->stage_lock, NULL);
 	pthread_condattr_init(&clock);
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&run->room, &clock);
@@ -388,32 +363,42 @@ static void run_release(struct cs_restore_run *run)
 	pthread_cond_destroy(&run->work);
 	pthread_cond_destroy(&run->calm);
 	pthread_mutex_destroy(&run->lock);
+	pthread_mutex_destroy(&run->stage_lock);
+	free(run->fates.slots);
+	free(run->path);
 }
 
 int cs_restore(struct cs_tree *t, const char *path, const struct cs_restore_opts *opts,
 	       struct cs_restore_result *out, struct cs_error *err)
 {
 	struct cs_restore_run run = { 0 };
-	struct dest d = { .parent_fd = -1 };
+	struct cs_restore_dest d = { .parent_fd = -1 };
 	struct cs_node start = { 0 };
 	struct cs_error unwanted;
 
 	if (!err)
 		err = &unwanted;
-	int r = split_path(&d, opts->dest, err);
+	int r = cs_restore_dest_init(&d, opts->dest, err);
+	if (r == CS_OK && opts->delete_extra && opts->overwrite <= CS_OVERWRITE_NEVER)
+		r = cs_fail(err, CS_E_USAGE, "to delete, say what is to be overwritten");
 	if (r == CS_OK)
 		r = cs_tree_lookup(t, path, &start, err);
 	if (r < 0)
 		return r;
 	run_init(&run, t, opts, &start);
-	r = S_ISDIR(start.entry.mode) ? restore_dir(&run, &d, &start, err) :
-					restore_file(&run, &d, &start, err);
+	run.path = inner(path);
+	r = run.path ? restore_any(&run, &d, &start, err) :
+		       cs_fail(err, CS_E_NOMEM, "out of memory");
 	cs_restore_tell_rest(&run);
 	if (r == CS_OK) {
-		*out = (struct cs_restore_result){ run.entries, run.bytes, run.failed };
+		*out = (struct cs_restore_result){ .entries = run.entries, .bytes = run.bytes,
+						   .written = run.written, .failed = run.failed };
+		for (int i = 0; i < CS_RESTORED_KINDS; i++)
+			out->counts[i] = run.counts[i];
 		if (run.failed > 0)
-			r = cs_fail(err, CS_E_PARTIAL, "%s: restored, but for %llu entries or "
-				    "attributes", d.path, (unsigned long long)run.failed);
+			r = cs_fail(err, CS_E_PARTIAL, "%s: %s, but for %llu entries or "
+				    "attributes", d.path,
+				    opts->dry_run ? "would be restored" : "restored", (unsigned long long)run.failed);
 	}
 	run_release(&run);
 	cs_node_release(&start);

@@ -3,42 +3,58 @@
  * restore.h - what the parts of restore share; the public face is cs_restore()
  * in chunkstore.h.
  *
- *   restore.c        DEST, and the order of things
+ *   restore.c        the order of things
+ *   restore_dest.c   DEST: what it is, and its name
  *   restore_dirs.c   directories below DEST, and walks over them
+ *   restore_merge.c  an entry where something may be already: what to do
+ *   restore_same.c   is what is there the same
  *   restore_entry.c  one entry with its content
  *   restore_attrs.c  owner, mode, times, extended attributes, flags
  *   restore_links.c  hard links
+ *   restore_stage.c  where entries are made before they get their names
+ *   restore_patch.c  large files changed in place, block devices
+ *   restore_delete.c what the point does not have
  *   restore_pool.c   threads, notices, progress
  *
- * Three passes over the tree. The first makes every directory with mode 0700
- * and hands the files in it to the threads; the second makes hard links, if
- * there are any; the third gives directories their attributes, children first,
- * DEST last. So until the end nobody but the caller gets in below DEST,
- * directories take files whatever their final mode, and their times stay.
+ * Passes over the tree. The first makes directories with mode 0700 and hands
+ * the files in them to the threads; the second makes hard links, if there are
+ * any; the third deletes, if that was asked for; the last gives directories
+ * their attributes, children first, DEST last. So nobody but the caller gets
+ * into a directory that we made before all is done, directories take files
+ * whatever their final mode, and their times stay.
  *
- * DEST is made as "DEST.partial" and renamed when all is done: there is never
- * a half-made DEST, even after a crash. An empty directory that exists is
- * filled in place. Every path is walked by descriptors, and no symbolic link
- * below DEST is ever followed. A single file is made under its own name.
+ * A DEST that is not there is made as "DEST.partial" and renamed when all is
+ * done: there is never a half-made DEST, even after a crash, and files in it
+ * can have their own names from the start. In a DEST that is there (staged)
+ * each entry other than a directory is made complete, with its attributes, in
+ * a directory that only we can enter, and then renamed to its place: every
+ * name is old or new, whole. Every path is walked by descriptors, and no
+ * symbolic link below DEST is ever followed; so it does not matter what others
+ * who may write to a DEST that is there do to it meanwhile.
  *
- * No half file keeps its name: the content of a small file is read in full
- * before the file is made; a large one is written without a name (O_TMPFILE)
- * where the file system can, and is removed on failure where it cannot. What
- * cannot be read from the store, and what the destination refuses for one
- * entry alone, is named by a notice and left out: CS_E_PARTIAL. What would
- * fail for the next one as well (disk full, disk error) ends the restore; what
- * was restored so far stays in DEST.partial, which the error names.
+ * No half file keeps its name in DEST.partial either, but after a crash: the
+ * content of a small file is read in full before the file is made; a large one
+ * is written without a name (O_TMPFILE) where the file system can, and is
+ * removed on failure where it cannot. What cannot be read from the store, and
+ * what the destination refuses for one entry alone, is named by a notice and
+ * left out: CS_E_PARTIAL. What would fail for the next one as well (disk full,
+ * disk error) ends the restore; what was restored so far stays.
+ *
+ * A dry run is the same code, which stops before each change.
  *
  * Memory: the queue, a level of the tree for each directory on the way down,
- * and one record for each group of hard links.
+ * a record for each group of hard links, and 24 to 48 bytes for each directory
+ * that was there and each hard link.
  */
 #ifndef CS_RESTORE_H
 #define CS_RESTORE_H
 
 #include "chunkstore.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #define CS_RESTORE_BATCH 64u              /* entries handed over at once */
 #define CS_RESTORE_BATCH_BYTES (2u << 20) /* or so much content */
@@ -56,6 +72,8 @@ struct cs_restore_dir {
 	size_t refs;                   /* guarded by run->lock, as the next two */
 	unsigned users;                /* of fd; closed with the last */
 	int fd;                        /* -1: closed; stable for a user */
+	bool absent; /* a dry run would have made it: in use without a descriptor */
+	struct cs_restore_stage *stage; /* NULL: its parent's; guarded by run->stage_lock */
 	size_t name_len;
 	char name[]; /* of the top: as the user named it */
 };
@@ -73,9 +91,12 @@ enum cs_restore_lapse_kind {
 	CS_RESTORE_LAPSES,
 };
 
+#define CS_RESTORE_TOLD 256 /* added to an enum cs_restored: a notice for opts->told */
+
 struct cs_restore_notice {
 	struct cs_restore_notice *next;
 	int kind;
+	size_t len;
 	char text[];
 };
 
@@ -94,6 +115,7 @@ struct cs_restore_map {
 };
 
 struct cs_restore_flagged;
+struct cs_restore_stage;
 
 struct cs_restore_run {
 	/* immutable while threads run */
@@ -102,13 +124,22 @@ struct cs_restore_run {
 	struct cs_restore_dir *top;
 	uid_t uid;
 	gid_t gid;
+	char *path; /* of start in the point, without slashes around it: for excludes */
+	int overwrite; /* enum cs_overwrite */
+	bool merge;  /* there may be something where an entry goes */
+	bool staged; /* entries other than directories get their names when they are complete */
+	bool single; /* DEST is a file: top is the directory that it is in */
 	bool owned; /* what we make belongs to uid and gid from the start */
 	bool inherits; /* what we make gets an access list of its directory's */
 	pthread_t caller;
 
 	atomic_bool stop;        /* fatal is set */
 	atomic_bool no_tmpfile;  /* the destination cannot make files without a name */
-	atomic_uint_least64_t entries, bytes, failed;
+	atomic_uint_least64_t entries, bytes, failed, written;
+	atomic_uint_least64_t counts[CS_RESTORED_KINDS];
+	atomic_uint temps;       /* names given in stages */
+	pthread_mutex_t stage_lock;
+	struct cs_restore_stage *stages; /* guarded by stage_lock */
 
 	pthread_mutex_t lock;
 	pthread_cond_t work, room, calm; /* for threads; for the caller; for threads with notices */
@@ -121,6 +152,8 @@ struct cs_restore_run {
 	size_t notices_count;
 	uint64_t lapses[CS_RESTORE_LAPSES];
 	struct cs_restore_flagged *flagged; /* files to be made immutable or append-only */
+	struct cs_restore_map fates; /* position -> enum cs_restored + 1: directories that were there,
+				      * hard links */
 
 	/* the calling thread's */
 	pthread_t threads[CS_RESTORE_THREADS];
@@ -147,6 +180,12 @@ void cs_restore_dir_drop(struct cs_restore_run *run, struct cs_restore_dir *d);
 int cs_restore_dir_use(struct cs_restore_run *run, struct cs_restore_dir *d,
 		       struct cs_error *err) CS_MUST_CHECK;
 void cs_restore_dir_unuse(struct cs_restore_run *run, struct cs_restore_dir *d);
+/* The path below the top, as it is; free it. NULL: no memory. */
+char *cs_restore_below(const struct cs_restore_dir *d, const char *name, size_t name_len,
+		       size_t *out_len);
+/* Was it asked to leave this alone? */
+bool cs_restore_excluded(const struct cs_restore_run *run, const struct cs_restore_dir *d,
+			 const char *name, size_t name_len);
 /* The path of an entry as a notice shows it (escaped); free it. NULL: no memory. */
 char *cs_restore_path(const struct cs_restore_dir *d, const char *name, size_t name_len);
 
@@ -173,6 +212,11 @@ int cs_restore_walk(struct cs_restore_run *run, const struct cs_node *start,
 int cs_restore_open_dir(int dirfd, const char *name, size_t name_len,
 			struct cs_error *err) CS_MUST_CHECK;
 
+/* For visitors of later passes: enter a directory that the first one made, or found. */
+int cs_restore_enter_again(struct cs_restore_run *run, struct cs_restore_dir *d,
+			   const struct cs_node *n, struct cs_restore_dir **out,
+			   struct cs_error *err) CS_MUST_CHECK;
+
 /* ---- one entry (restore_entry.c) */
 
 /* A thread's own. Zero-initialise; release rd. */
@@ -180,13 +224,31 @@ struct cs_restore_worker {
 	struct cs_restore_run *run;
 	struct cs_read rd;
 	bool fatal; /* the failure just returned would meet the next entry too */
+	int fate;   /* enum cs_restored of the entry just made */
 };
-/* Make the entry (no directory) in d, which is in use, complete with its attributes. */
+/* Make the entry (no directory) in d, which is in use, complete with its attributes; sets w->fate. */
 int cs_restore_make(struct cs_restore_worker *w, struct cs_restore_dir *d,
 		    const struct cs_node *n, struct cs_error *err) CS_MUST_CHECK;
 /* The same, and a failure becomes a notice or stops the run. */
 void cs_restore_make_or_tell(struct cs_restore_worker *w, struct cs_restore_dir *d,
 			     const struct cs_node *n);
+/* Make it where t says, without looking. */
+struct cs_restore_target;
+int cs_restore_fill_target(struct cs_restore_worker *w, struct cs_restore_target *t,
+			   const struct cs_node *n, bool unnamed, bool sync,
+			   struct cs_error *err) CS_MUST_CHECK;
+/* Content between two offsets into w->rd, all of it. */
+int cs_restore_read(struct cs_restore_worker *w, const struct cs_node *n, uint64_t off, size_t len,
+		    struct cs_error *err) CS_MUST_CHECK;
+/* Fails when the run was stopped. */
+int cs_restore_alive(struct cs_restore_run *run, struct cs_error *err) CS_MUST_CHECK;
+/* The destination failed; sets w->fatal. */
+int cs_restore_failed(struct cs_restore_worker *w, int sys_errno, struct cs_error *err,
+		      const char *what);
+/* An entry has met its fate: counted and told. */
+void cs_restore_note(struct cs_restore_run *run, int fate, const struct cs_restore_dir *d,
+		     const char *name, size_t name_len);
+#define CS_RESTORE_PIECE (1u << 20) /* what is read at once; larger files can be patched */
 /* True when an errno of the destination is not about one entry alone. */
 bool cs_restore_errno_fatal(int sys_errno);
 
@@ -197,6 +259,8 @@ struct cs_restore_target {
 	int fd, dirfd;
 	const char *name; /* NUL-terminated; also for notices */
 	struct cs_restore_dir *dir; /* for notices; with name "" the object is this directory */
+	const char *shown; /* the name for notices, when it is another one */
+	bool clean; /* made where nothing is inherited */
 };
 /* Before there is content: nothing inherited; flags that matter for it, project id. fd only. */
 void cs_restore_early(struct cs_restore_run *run, const struct cs_restore_target *t,
@@ -213,6 +277,134 @@ int cs_restore_lock_later(struct cs_restore_run *run, struct cs_restore_dir *d,
 			  const struct cs_node *n, struct cs_error *err) CS_MUST_CHECK;
 void cs_restore_lock_files(struct cs_restore_run *run);
 void cs_restore_lock_forget(struct cs_restore_run *run);
+
+/* ---- what is there already (restore_merge.c, restore_same.c) */
+
+/* What was found at an entry's place, and what to do. Released by cs_restore_found_close. */
+struct cs_restore_found {
+	int fate;        /* enum cs_restored */
+	bool there;
+	struct stat st;  /* when there */
+	int path_fd;     /* O_PATH, or -1 */
+	int fd;          /* open for reading when the fate needs it, or -1 */
+};
+/* Look at a name, without following it; not there is no failure. */
+int cs_restore_look(struct cs_restore_dir *d, const char *name, struct cs_restore_found *f,
+		    struct cs_error *err) CS_MUST_CHECK;
+void cs_restore_found_close(struct cs_restore_found *f);
+/* Open what path_fd is, a regular file or a directory, with flags. Negative errno. */
+int cs_restore_open_found(const struct cs_restore_found *f, int flags);
+/* Is the recorded time of modification the later one? */
+bool cs_restore_newer(const struct cs_node *n, const struct stat *st);
+bool cs_restore_same_time(const struct cs_node *n, const struct stat *st);
+/* 1: type, owner, mode, time of modification and extended attributes are as recorded. */
+int cs_restore_same_attrs(struct cs_restore_run *run, const struct cs_node *n,
+			  const struct cs_restore_found *f, struct cs_error *err) CS_MUST_CHECK;
+/* Remove the extended attributes that were not recorded, where backups record them. */
+int cs_restore_drop_xattrs(struct cs_restore_run *run, const struct cs_node *n, int fd,
+			   struct cs_error *err) CS_MUST_CHECK;
+/* 1: f->fd has the content of n. */
+int cs_restore_same_content(struct cs_restore_worker *w, const struct cs_node *n,
+			    const struct cs_restore_found *f, struct cs_error *err) CS_MUST_CHECK;
+
+/* Make an entry that is no directory, where something may be: sets w->fate. */
+int cs_restore_merge(struct cs_restore_worker *w, struct cs_restore_dir *d,
+		     const struct cs_node *n, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * The directory n in d, where something may be. 1: *fd is open (-1: a dry run
+ * would make it); 0: left out, with a notice.
+ */
+int cs_restore_merge_dir(struct cs_restore_run *run, struct cs_restore_dir *d,
+			 const struct cs_node *n, int *fd, struct cs_error *err) CS_MUST_CHECK;
+/* What to do with the attributes of a directory that is there, open as fd. */
+int cs_restore_judge_dir(struct cs_restore_run *run, const struct cs_node *n, int fd, int *fate,
+			 struct cs_error *err) CS_MUST_CHECK;
+/* What is to happen to a name that is to be one more hard link: CREATED, REPLACED or KEPT. */
+int cs_restore_judge_link(struct cs_restore_run *run, struct cs_restore_dir *d, const char *name,
+			  const struct cs_node *n, struct cs_restore_found *f,
+			  struct cs_error *err) CS_MUST_CHECK;
+/* Give what is in the stage as temp its name. there: it takes the place of what is there. */
+int cs_restore_settle(struct cs_restore_worker *w, struct cs_restore_stage *s, const char *temp,
+		      struct cs_restore_dir *d, const struct cs_node *n,
+		      const struct cs_restore_found *f, struct cs_error *err) CS_MUST_CHECK;
+/* Remember and recall fates; -1: none. */
+int cs_restore_set_fate(struct cs_restore_run *run, uint64_t pos, int fate) CS_MUST_CHECK;
+int cs_restore_fate(struct cs_restore_run *run, uint64_t pos);
+
+/* ---- stages (restore_stage.c) */
+
+#define CS_RESTORE_STAGE ".chunkstore-restore." /* and 16 hexadecimal digits */
+#define CS_RESTORE_TEMP 16                      /* room for a name in it */
+
+struct cs_restore_stage {
+	struct cs_restore_stage *next;
+	struct cs_restore_dir *dir; /* that it is in: a reference, and a use */
+	int fd;
+	char name[48];
+};
+/* The stage for entries of d. */
+int cs_restore_stage_of(struct cs_restore_run *run, struct cs_restore_dir *d,
+			struct cs_restore_stage **out, struct cs_error *err) CS_MUST_CHECK;
+/* The same in d itself, which is in use: when names cannot be moved from its parents' to d. */
+int cs_restore_stage_here(struct cs_restore_run *run, struct cs_restore_dir *d,
+			  struct cs_error *err) CS_MUST_CHECK;
+void cs_restore_temp_name(struct cs_restore_run *run, char out[CS_RESTORE_TEMP]);
+/* Is a name that of a stage? */
+bool cs_restore_is_stage(const char *name);
+/* renameat, but EEXIST when something is there. Returns 0 or an errno. */
+int cs_restore_rename_new(int from, const char *old, int to, const char *name);
+/* Remove them all. */
+void cs_restore_stages_end(struct cs_restore_run *run);
+
+/* ---- in place (restore_patch.c) */
+
+int cs_restore_patch(struct cs_restore_worker *w, const struct cs_restore_target *t,
+		     const struct cs_node *n, const struct cs_restore_found *f,
+		     struct cs_error *err) CS_MUST_CHECK;
+/* The content of a file onto the block device at a path. */
+int cs_restore_device(struct cs_restore_run *run, const char *path, const struct cs_node *n,
+		      struct cs_error *err) CS_MUST_CHECK;
+
+/* ---- deletion (restore_delete.c) */
+
+/* The third pass. */
+int cs_restore_delete(struct cs_restore_run *run, const struct cs_node *start,
+		      struct cs_error *err) CS_MUST_CHECK;
+/* True when a directory holds something that must stay: told by a notice. */
+bool cs_restore_is_guarded(struct cs_restore_run *run, struct cs_restore_dir *d, const char *name);
+/* Remove what is in dirfd as name; for notices and counts it is shown in d. */
+int cs_restore_remove(struct cs_restore_run *run, int dirfd, const char *name,
+		      struct cs_restore_dir *d, const char *shown,
+		      struct cs_error *err) CS_MUST_CHECK;
+/* Is this the directory of the store? */
+bool cs_restore_is_store(const struct cs_restore_run *run, const struct stat *st);
+
+/* ---- DEST (restore_dest.c) */
+
+/* Where the result goes. */
+struct cs_restore_dest {
+	char path[PATH_MAX];     /* as given, without slashes at the end */
+	char parent[PATH_MAX];   /* the directory that it is made in */
+	const char *name;        /* its name there, into path */
+	char partial[NAME_MAX + 1]; /* and its name until it is complete; "": filled in place */
+	int parent_fd;
+	bool made; /* partial exists and is ours */
+};
+int cs_restore_dest_init(struct cs_restore_dest *d, const char *path,
+			 struct cs_error *err) CS_MUST_CHECK;
+/* Open its parent, where a file gets its name; *there: something has that name. */
+int cs_restore_dest_parent(struct cs_restore_run *run, struct cs_restore_dest *d, bool *there,
+			   struct cs_error *err) CS_MUST_CHECK;
+/* Make DEST.partial, or take what is there. *fd -1: a dry run would make it. Sets merge and staged. */
+int cs_restore_dest_dir(struct cs_restore_run *run, struct cs_restore_dest *d, int *fd,
+			struct cs_error *err) CS_MUST_CHECK;
+/* Give the complete directory its name. */
+int cs_restore_dest_name(struct cs_restore_dest *d, struct cs_error *err) CS_MUST_CHECK;
+/* After a failure: nothing is left when nothing was restored; else say where it is. */
+void cs_restore_dest_failed(struct cs_restore_dest *d, struct cs_error *err);
+/* A new file system's root has one, and is empty all the same. */
+bool cs_restore_lost_and_found(const struct cs_restore_run *run, const struct cs_restore_dir *d,
+			       const char *name);
 
 /* ---- hard links (restore_links.c) */
 
@@ -247,6 +439,8 @@ void cs_restore_tell(struct cs_restore_run *run, int kind, const struct cs_resto
 /* The destination refused an attribute: told once a kind if that is to be expected, else now. */
 void cs_restore_lapse(struct cs_restore_run *run, int kind, const struct cs_restore_target *t,
 		      const char *detail, int sys_errno);
+/* For opts->told. */
+void cs_restore_tell_fate(struct cs_restore_run *run, int fate, const char *path, size_t len);
 /* Hand waiting notices and progress to the callbacks; fails when the run was stopped. */
 int cs_restore_pump(struct cs_restore_run *run, const struct cs_restore_dir *at,
 		    struct cs_error *err) CS_MUST_CHECK;

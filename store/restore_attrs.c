@@ -64,7 +64,7 @@ void cs_restore_early(struct cs_restore_run *run, const struct cs_restore_target
 		      const struct cs_node *n)
 {
 	uint32_t flags = wanted_flags(n, FLAGS_OTHER);
-	if (run->inherits) {
+	if (run->inherits && !t->clean) {
 		fremovexattr(t->fd, "system.posix_acl_access");
 		fremovexattr(t->fd, "system.posix_acl_default");
 	}
@@ -122,7 +122,8 @@ static int set_xattrs(struct cs_restore_run *run, const struct cs_restore_target
 	if (r == CS_E_NOMEM)
 		return cs_fail(err, r, "%s", sub.text);
 	if (r < 0) {
-		cs_restore_tell(run, CS_NOTICE_ERROR, t->dir, t->name, strlen(t->name), sub.text);
+		const char *name = t->shown ? t->shown : t->name;
+		cs_restore_tell(run, CS_NOTICE_ERROR, t->dir, name, strlen(name), sub.text);
 		return CS_OK;
 	}
 	for (size_t i = 0; i < list.count; i++) {
@@ -154,7 +155,8 @@ int cs_restore_attrs(struct cs_restore_run *run, const struct cs_restore_target 
 		return r;
 	if (!S_ISLNK(e->mode)) {
 		mode_t mode = e->mode & 07777 & ~drop;
-		if ((t->fd >= 0 ? fchmod(t->fd, mode) : fchmodat(t->dirfd, t->name, mode, 0)) != 0)
+		if ((t->fd >= 0 ? fchmod(t->fd, mode) : fchmodat(t->dirfd, t->name, mode,
+							     AT_SYMLINK_NOFOLLOW)) != 0)
 			cs_restore_lapse(run, CS_RESTORE_MODE, t, NULL, errno);
 	}
 	if ((t->fd >= 0 ? futimens(t->fd, times) :
@@ -209,7 +211,8 @@ void cs_restore_lock_files(struct cs_restore_run *run)
 		struct cs_error err;
 		int r = cs_restore_dir_use(run, f->dir, &err);
 		if (r == CS_OK) {
-			struct cs_restore_target t = { -1, f->dir->fd, f->name, f->dir };
+			struct cs_restore_target t = { .fd = -1, .dirfd = f->dir->fd,
+						       .name = f->name, .dir = f->dir };
 			t.fd = openat(t.dirfd, f->name,
 				      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 			if (t.fd >= 0) {

@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "cleanup.h"
+#include "select.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -25,6 +26,8 @@ struct cs_restore_dir *cs_restore_dir_new(struct cs_restore_run *run,
 	d->refs = 1;
 	d->users = fd >= 0;
 	d->fd = fd;
+	d->absent = false;
+	d->stage = NULL;
 	d->name_len = name_len;
 	memcpy(d->name, name, name_len);
 	d->name[name_len] = '\0';
@@ -71,7 +74,7 @@ void cs_restore_dir_unuse(struct cs_restore_run *run, struct cs_restore_dir *d)
 static bool use_open(struct cs_restore_run *run, struct cs_restore_dir *d)
 {
 	pthread_mutex_lock(&run->lock);
-	bool open = d->fd >= 0;
+	bool open = d->fd >= 0 || d->absent;
 	if (open)
 		d->users++;
 	pthread_mutex_unlock(&run->lock);
@@ -114,6 +117,48 @@ int cs_restore_dir_use(struct cs_restore_run *run, struct cs_restore_dir *d, str
 		at = next;
 	}
 	return CS_OK;
+}
+
+char *cs_restore_below(const struct cs_restore_dir *d, const char *name, size_t name_len,
+		       size_t *out_len)
+{
+	size_t len = name_len, at;
+	for (const struct cs_restore_dir *p = d; p->parent; p = p->parent)
+		len += p->name_len + 1;
+	char *raw = cs_alloc(len + 1);
+	if (!raw)
+		return NULL;
+	at = len - name_len;
+	memcpy(raw + at, name, name_len);
+	for (const struct cs_restore_dir *p = d; p->parent; p = p->parent) {
+		raw[--at] = '/';
+		at -= p->name_len;
+		memcpy(raw + at, p->name, p->name_len);
+	}
+	if (name_len == 0 && len > 0)
+		len--; /* the directory itself: no slash behind it */
+	raw[len] = '\0';
+	*out_len = len;
+	return raw;
+}
+
+bool cs_restore_excluded(const struct cs_restore_run *run, const struct cs_restore_dir *d,
+			 const char *name, size_t name_len)
+{
+	const struct cs_restore_opts *opts = run->opts;
+	size_t len, head = strlen(run->path);
+
+	if (opts->nexcludes == 0)
+		return false;
+	CS_FREE char *below = cs_restore_below(d, name, name_len, &len);
+	CS_FREE char *path = below ? cs_alloc(head + 1 + len + 1) : NULL;
+	if (!path)
+		return true; /* the safe side: it is left alone */
+	memcpy(path, run->path, head);
+	path[head] = '/';
+	memcpy(path + head + (head > 0), below, len + 1);
+	const char *slash = strrchr(path, '/');
+	return cs_excluded(opts->excludes, opts->nexcludes, path, slash ? slash + 1 : path);
 }
 
 char *cs_restore_path(const struct cs_restore_dir *d, const char *name, size_t name_len)
@@ -226,6 +271,8 @@ static int visit(struct walk *w, const struct cs_restore_visitor *v, const struc
 		tell(w, v, d, n, "the store is damaged: not a name; left out");
 		return CS_OK;
 	}
+	if (cs_restore_excluded(w->run, d, n->entry.name, n->entry.name_len))
+		return CS_OK;
 	if (!S_ISDIR(n->entry.mode))
 		return v->entry ? v->entry(w->run, d, n, err) : CS_OK;
 	if (w->depth >= CS_RESTORE_DEPTH) {

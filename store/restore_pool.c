@@ -40,15 +40,16 @@ void cs_restore_stop(struct cs_restore_run *run, const struct cs_error *err)
 }
 
 /* Takes lock. text NULL: no memory for it; it was counted all the same. */
-static void queue_notice(struct cs_restore_run *run, int kind, const char *text)
+static void queue_bytes(struct cs_restore_run *run, int kind, const char *text, size_t len)
 {
-	size_t len = text ? strlen(text) + 1 : 0;
-	struct cs_restore_notice *n = text ? cs_alloc(sizeof(*n) + len) : NULL;
+	struct cs_restore_notice *n = text ? cs_alloc(sizeof(*n) + len + 1) : NULL;
 	if (!n)
 		return;
 	n->next = NULL;
 	n->kind = kind;
+	n->len = len;
 	memcpy(n->text, text, len);
+	n->text[len] = '\0';
 	bool waits = !pthread_equal(pthread_self(), run->caller);
 	pthread_mutex_lock(&run->lock);
 	while (waits && run->notices_count >= CS_RESTORE_NOTICES && !atomic_load(&run->stop))
@@ -58,6 +59,16 @@ static void queue_notice(struct cs_restore_run *run, int kind, const char *text)
 	run->notices_count++;
 	pthread_cond_signal(&run->room);
 	pthread_mutex_unlock(&run->lock);
+}
+
+static void queue_notice(struct cs_restore_run *run, int kind, const char *text)
+{
+	queue_bytes(run, kind, text, text ? strlen(text) : 0);
+}
+
+void cs_restore_tell_fate(struct cs_restore_run *run, int fate, const char *path, size_t len)
+{
+	queue_bytes(run, CS_RESTORE_TOLD + fate, path, len);
 }
 
 static char *join(const char *path, const char *text)
@@ -108,7 +119,8 @@ void cs_restore_lapse(struct cs_restore_run *run, int kind, const struct cs_rest
 	}
 	cs_fail_errno(&err, sys_errno, "%s%s%s", lapse_names[kind], detail ? " " : "",
 		      detail ? detail : "");
-	cs_restore_tell(run, notice, t->dir, t->name, strlen(t->name), err.text);
+	const char *name = t->shown ? t->shown : t->name;
+	cs_restore_tell(run, notice, t->dir, name, strlen(name), err.text);
 }
 
 /* What was counted after the first. */
@@ -136,7 +148,9 @@ static void tell_notices(struct cs_restore_run *run)
 	pthread_mutex_unlock(&run->lock);
 	while (n) {
 		struct cs_restore_notice *next = n->next;
-		if (run->opts->notice)
+		if (n->kind >= CS_RESTORE_TOLD)
+			run->opts->told(run->opts->arg, n->kind - CS_RESTORE_TOLD, n->text, n->len);
+		else if (run->opts->notice)
 			run->opts->notice(run->opts->arg, n->kind, n->text);
 		free(n);
 		n = next;
@@ -239,7 +253,7 @@ static void *work(void *arg)
 int cs_restore_pool_start(struct cs_restore_run *run, struct cs_error *err)
 {
 	long n = run->opts->threads ? (long)run->opts->threads : sysconf(_SC_NPROCESSORS_ONLN);
-	if (n < 1)
+	if (n < 1 || run->opts->dry_run) /* told in the order of the tree */
 		n = 1;
 	if (n > (long)CS_RESTORE_THREADS)
 		n = CS_RESTORE_THREADS;
