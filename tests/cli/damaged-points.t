@@ -89,6 +89,5 @@ for at in $(seq 4 $(($(file_size "$S/data.mdb") / 4096 - 1))); do
 	printf 'QQQQ' | dd of="$S/data.mdb" bs=1 seek=$((at * 4096 + 600)) conv=notrunc 2>/dev/null
 	chunkstore gc --dry-run >/dev/null 2>&1 && continue
 	like "damaged pages: $(chunkstore gc 2>&1)" "$(chunkstore verify 2>&1)" "damaged"
-	found=yes
 done
 done_testing
