@@ -25,7 +25,7 @@
 #ifndef MAP_SIZE_TOP
 #define MAP_SIZE_TOP (8ull << 40)
 #endif
-#define MAP_SIZE_BOTTOM (1ull << 30)
+#define MAP_SIZE_BOTTOM (64ull << 20) /* LMDB makes it as large as the file at least */
 
 #define READERS_MAX 1024
 #define POOL_MAX 64
@@ -173,7 +173,7 @@ static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 static int open_env(struct cs_db *db, int flags)
 {
 	int rc = ENOMEM;
-	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 8) {
+	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 2) {
 		rc = mdb_env_create(&db->env);
 		if (rc)
 			return rc;
