@@ -228,6 +228,13 @@ static int open_both(struct cs_db *db, int flags, struct cs_error *err)
 	return rc;
 }
 
+static int stat_lock(const struct cs_db *db, struct stat *st)
+{
+	char path[4200];
+	snprintf(path, sizeof(path), "%s/lock.mdb", db->dir);
+	return stat(path, st);
+}
+
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -247,6 +254,9 @@ int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *
 		int dead;
 		mdb_reader_check(db->env, &dead);
 	}
+	struct stat st;
+	if (stat_lock(db, &st) == 0)
+		db->lock_ino = st.st_ino;
 	cs_db_resident_init(db);
 	*out = db;
 	return CS_OK;
@@ -275,6 +285,20 @@ void cs_db_close(struct cs_db *db)
 void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn)
 {
 	db->turn = turn;
+}
+
+/*
+ * Who removes lock.mdb while it is in use parts those who have it open from
+ * those who come later: neither knows what the other writes. The one who notices
+ * does not write any more. (Where it cannot be looked at, it is not noticed.)
+ */
+static int check_lock(const struct cs_db *db, struct cs_error *err)
+{
+	struct stat st;
+	if (!db->lock_ino || (stat_lock(db, &st) != 0 ? errno != ENOENT : st.st_ino == db->lock_ino))
+		return CS_OK;
+	return cs_fail(err, CS_E_IO, "store %s: lock.mdb was removed or replaced while the store was "
+		       "in use; nothing more is written", db->dir);
 }
 
 /* A write transaction is over, durable or undone: the next may come. */
@@ -321,6 +345,8 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	t->db = db;
 	t->write = true;
 	int rc = db->turn ? cs_turn_take(db->turn, err) : CS_OK;
+	if (rc == CS_OK && (rc = check_lock(db, err)) != CS_OK)
+		write_is_over(db);
 	if (rc != CS_OK) {
 		free(t);
 		return rc;
