@@ -123,13 +123,25 @@ int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 	return fail(db, rc, what, err);
 }
 
+/*
+ * A place in LMDB's table of readers. Processes that were killed leave theirs
+ * taken until somebody looks, and that has to be the one who finds none free.
+ */
+static int begin_read(MDB_env *env, MDB_txn **txn)
+{
+	int dead, rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	if (rc == MDB_READERS_FULL && mdb_reader_check(env, &dead) == 0 && dead > 0)
+		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	return rc;
+}
+
 /* Open the tables that are not open yet, all or none. *missing: a younger one is not there. */
 static int open_missing(struct cs_db *db, bool create, bool *missing)
 {
 	MDB_txn *txn;
 	MDB_dbi before[CS_TABLES];
 	memcpy(before, db->dbi, sizeof(before));
-	int rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	int rc = create ? mdb_txn_begin(db->env, NULL, 0, &txn) : begin_read(db->env, &txn);
 	if (rc)
 		return rc;
 	*missing = false;
@@ -327,7 +339,7 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		if (!t)
 			return cs_fail(err, CS_E_NOMEM, "out of memory");
 		t->db = db;
-		rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t->txn);
+		rc = begin_read(db->env, &t->txn);
 	}
 	if (rc) {
 		free(t);

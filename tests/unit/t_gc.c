@@ -5,6 +5,7 @@
 #include "world.h"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The stored bytes of the page that lists a directory of the point. */
@@ -220,6 +221,42 @@ static void nobody_writes_with_locks_that_others_do_not_see(void **state)
 	}
 }
 
+/* Takes all places of readers and dies. */
+static void die_reading(void)
+{
+	struct cs_store *s;
+	struct cs_txn *t;
+	int n = 0;
+
+	if (cs_store_open(world_path("store"), NULL, &s, NULL) != CS_OK)
+		_exit(1);
+	while (cs_txn_read(s->db, &t, NULL) == CS_OK)
+		n++;
+	_exit(n > 500 ? 0 : 1);
+}
+
+static void places_of_dead_readers_are_taken_back(void **state)
+{
+	struct cs_store *s = world_open();
+	struct cs_txn *a, *b;
+	int status;
+
+	(void)state;
+	assert_int_equal(cs_txn_read(s->db, &a, NULL), CS_OK);
+	for (int i = 0; i < 2; i++) { /* the second one finds the places of the first */
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			die_reading();
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(cs_txn_read(s->db, &b, NULL), CS_OK);
+	cs_txn_end(a);
+	cs_txn_end(b);
+	cs_store_close(s);
+}
+
 static void leases_must_be_a_file(void **state)
 {
 	struct cs_store *s = world_open();
@@ -250,6 +287,7 @@ int main(void)
 		T(content_with_a_damaged_header_stops_nothing),
 		T(missing_content_stops_nothing),
 		T(nobody_writes_with_locks_that_others_do_not_see),
+		T(places_of_dead_readers_are_taken_back),
 		T(leases_must_be_a_file),
 #undef T
 	};
