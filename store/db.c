@@ -25,7 +25,7 @@
 #ifndef MAP_SIZE_TOP
 #define MAP_SIZE_TOP (8ull << 40)
 #endif
-#define MAP_SIZE_BOTTOM (1ull << 30)
+#define MAP_SIZE_BOTTOM (64ull << 20) /* LMDB makes it as large as the file at least */
 
 #define READERS_MAX 1024
 #define POOL_MAX 64
@@ -123,13 +123,25 @@ int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
 	return fail(db, rc, what, err);
 }
 
+/*
+ * A place in LMDB's table of readers. Processes that were killed leave theirs
+ * taken until somebody looks, and that has to be the one who finds none free.
+ */
+static int begin_read(MDB_env *env, MDB_txn **txn)
+{
+	int dead, rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	if (rc == MDB_READERS_FULL && mdb_reader_check(env, &dead) == 0 && dead > 0)
+		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	return rc;
+}
+
 /* Open the tables that are not open yet, all or none. *missing: a younger one is not there. */
 static int open_missing(struct cs_db *db, bool create, bool *missing)
 {
 	MDB_txn *txn;
 	MDB_dbi before[CS_TABLES];
 	memcpy(before, db->dbi, sizeof(before));
-	int rc = mdb_txn_begin(db->env, NULL, create ? 0 : MDB_RDONLY, &txn);
+	int rc = create ? mdb_txn_begin(db->env, NULL, 0, &txn) : begin_read(db->env, &txn);
 	if (rc)
 		return rc;
 	*missing = false;
@@ -173,7 +185,7 @@ static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 static int open_env(struct cs_db *db, int flags)
 {
 	int rc = ENOMEM;
-	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 8) {
+	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 2) {
 		rc = mdb_env_create(&db->env);
 		if (rc)
 			return rc;
@@ -228,6 +240,13 @@ static int open_both(struct cs_db *db, int flags, struct cs_error *err)
 	return rc;
 }
 
+static int stat_lock(const struct cs_db *db, struct stat *st)
+{
+	char path[4200];
+	snprintf(path, sizeof(path), "%s/lock.mdb", db->dir);
+	return stat(path, st);
+}
+
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -247,6 +266,9 @@ int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *
 		int dead;
 		mdb_reader_check(db->env, &dead);
 	}
+	struct stat st;
+	if (stat_lock(db, &st) == 0)
+		db->lock_ino = st.st_ino;
 	cs_db_resident_init(db);
 	*out = db;
 	return CS_OK;
@@ -277,6 +299,20 @@ void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn)
 	db->turn = turn;
 }
 
+/*
+ * Who removes lock.mdb while it is in use parts those who have it open from
+ * those who come later: neither knows what the other writes. The one who notices
+ * does not write any more. (Where it cannot be looked at, it is not noticed.)
+ */
+static int check_lock(const struct cs_db *db, struct cs_error *err)
+{
+	struct stat st;
+	if (!db->lock_ino || (stat_lock(db, &st) != 0 ? errno != ENOENT : st.st_ino == db->lock_ino))
+		return CS_OK;
+	return cs_fail(err, CS_E_IO, "store %s: lock.mdb was removed or replaced while the store was "
+		       "in use; nothing more is written", db->dir);
+}
+
 /* A write transaction is over, durable or undone: the next may come. */
 static void write_is_over(struct cs_db *db)
 {
@@ -303,7 +339,7 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		if (!t)
 			return cs_fail(err, CS_E_NOMEM, "out of memory");
 		t->db = db;
-		rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t->txn);
+		rc = begin_read(db->env, &t->txn);
 	}
 	if (rc) {
 		free(t);
@@ -321,6 +357,8 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	t->db = db;
 	t->write = true;
 	int rc = db->turn ? cs_turn_take(db->turn, err) : CS_OK;
+	if (rc == CS_OK && (rc = check_lock(db, err)) != CS_OK)
+		write_is_over(db);
 	if (rc != CS_OK) {
 		free(t);
 		return rc;

@@ -32,6 +32,7 @@ struct cs_db {
 	MDB_env *env; /* immutable after open */
 	MDB_dbi dbi[CS_TABLES]; /* 0: the store has no such table, which reads as empty */
 	char *dir;
+	ino_t lock_ino; /* of lock.mdb; 0: unknown */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */

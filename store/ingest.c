@@ -43,8 +43,29 @@ void cs_ingest_notice(struct cs_ingest *in, int kind, const char *fmt, ...)
 	in->opts->notice(in->opts->arg, kind, line);
 }
 
+void cs_ingest_lacks(struct cs_ingest *in, int e_no)
+{
+	struct rlimit l = { 0 };
+	size_t depth = 0;
+	if (e_no != EMFILE && e_no != ENFILE)
+		return;
+	for (size_t i = 0; i < in->path.len; i++)
+		depth += in->path.data[i] == '/';
+	if (e_no == EMFILE && (getrlimit(RLIMIT_NOFILE, &l) != 0 || depth >= l.rlim_cur / 2))
+		return; /* each directory on the way down has one */
+	in->lacking = e_no;
+}
+
+static int check_lack(const struct cs_ingest *in, struct cs_error *err)
+{
+	return in->lacking ? cs_fail_errno(err, in->lacking, "the backup cannot go on") : CS_OK;
+}
+
 int cs_ingest_tick(struct cs_ingest *in, struct cs_error *err)
 {
+	int rc = check_lack(in, err);
+	if (rc != CS_OK)
+		return rc;
 	if (!in->opts->progress)
 		return CS_OK;
 	struct cs_progress p = { .what = "backup",
@@ -256,7 +277,9 @@ static int finish(struct cs_ingest *in, const struct cs_entry *root, struct cs_p
 {
 	struct last last = { in, r, 0 };
 	struct cs_pipeline_stats st;
-	int rc = cs_ingest_links_store(in, &r->links, err);
+	int rc = check_lack(in, err);
+	if (rc == CS_OK)
+		rc = cs_ingest_links_store(in, &r->links, err);
 	if (rc == CS_OK)
 		rc = pack_root(root, r, err);
 	if (rc == CS_OK)

@@ -49,11 +49,19 @@ struct cs_ingest {
 	struct cs_buf xattr_text, xattr_packed, line, target;
 	struct cs_xattr_item *xattrs; /* of the entry being looked at */
 	size_t nxattrs;
+	int lacking; /* see cs_ingest_lacks; 0: nothing */
 };
 
 /* Tell of a path: a printf-style text after it. kind: enum cs_notice_kind. */
 void cs_ingest_notice(struct cs_ingest *in, int kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * An entry could not be opened. If that is because this process, or the
+ * machine, has no descriptors left, and not because of a tree that is deeper
+ * than they reach, the backup ends with the next tick: to store a point without
+ * what could be read a moment later would be no backup.
+ */
+void cs_ingest_lacks(struct cs_ingest *in, int e_no);
 /* Progress; CS_E_INTERRUPTED when the caller wants to stop. */
 int cs_ingest_tick(struct cs_ingest *in, struct cs_error *err) CS_MUST_CHECK;
 

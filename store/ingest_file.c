@@ -203,6 +203,7 @@ static int leave_out(struct cs_ingest *in, int e_no, const char *what)
 		return 0;
 	}
 	cs_ingest_notice(in, CS_NOTICE_ERROR, "%s: %s", what, strerror(e_no));
+	cs_ingest_lacks(in, e_no);
 	return 0;
 }
 

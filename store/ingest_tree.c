@@ -529,8 +529,10 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 		cs_ingest_notice(in, CS_NOTICE_INFO, "vanished while it was being read");
 		return CS_OK;
 	}
-	if (fd < 0)
+	if (fd < 0) {
 		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot open: %s", strerror(-fd));
+		cs_ingest_lacks(in, -fd);
+	}
 	uint32_t parent_volume = f->self.volume;
 	int rc = cs_ingest_volume(in, fd, st, false, &e->volume, err);
 	if (rc != CS_OK) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define GROUP_BITS 6
@@ -145,9 +146,16 @@ int cs_leases_open(const char *store, int writable, struct cs_leases **out, stru
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	}
 	l->gc_fd = -1;
-	l->fd = openat(dir, "leases", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	const int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	struct stat st;
+	l->fd = openat(dir, "leases", O_RDWR | O_CREAT | how, 0600);
 	if (l->fd < 0 && !writable)
-		l->fd = openat(dir, "leases", O_RDONLY | O_CLOEXEC);
+		l->fd = openat(dir, "leases", O_RDONLY | how);
+	if (l->fd >= 0 && (fstat(l->fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+		close(l->fd);
+		l->fd = -1;
+		errno = EINVAL; /* locks on something else say nothing */
+	}
 	if (l->fd < 0 && (writable || errno != ENOENT)) {
 		int e = errno;
 		free(l->path);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define LOOK_MS 1    /* how often a waiter looks */
@@ -100,6 +101,10 @@ static int wait_for_it(struct cs_turn *t, struct cs_error *err)
 
 int cs_turn_take(struct cs_turn *t, struct cs_error *err)
 {
+	struct stat st;
+	if (fstat(t->fd, &st) == 0 && st.st_nlink == 0)
+		return cs_fail(err, CS_E_IO, "the file leases was removed while the store was in use; "
+			       "nothing more is written");
 	pthread_mutex_lock(&t->mine);
 	if (ms_since(&t->left) < POLITE_MS) {
 		struct flock f = { .l_type = F_WRLCK, .l_whence = SEEK_SET,

@@ -32,7 +32,7 @@ typedef int cs_turn_wait_fn(void *arg, unsigned ms);
 struct cs_turn *cs_turn_new(int fd, cs_turn_wait_fn *waiting, void *arg);
 void cs_turn_free(struct cs_turn *t);
 
-/* Wait for the turn. CS_E_INTERRUPTED: waiting() said so. */
+/* Wait for the turn. CS_E_INTERRUPTED: waiting() said so. CS_E_IO: the file is gone. */
 int cs_turn_take(struct cs_turn *t, struct cs_error *err) CS_MUST_CHECK;
 /* In the same thread, when the transaction is over. */
 void cs_turn_leave(struct cs_turn *t);

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A damaged point hides no other, stops gc, which says what to do, and can be given up.
+# A damaged record hides no other point, stops gc, which says what to do, and can be given up.
+# (Damaged pages and bundles: tests/unit/t_gc.c.)
 . "$(dirname "$0")/../lib/harness.sh"
 
 mkdir "$T/a" "$T/b"
@@ -78,16 +79,4 @@ again
 chunkstore forget --purge "$id" >/dev/null
 spoil a-tag-that-is-only-here
 it_is_given_up "a damaged record of a purged point"
-
-# ---- its pages: names of files lie in bundles of metadata, each with a checksum
-
-again
-wrong() { ! chunkstore verify >/dev/null 2>&1; }
-# a stretch in the middle of each large value, until it is one that the point's tree needs
-for at in $(seq 4 $(($(file_size "$S/data.mdb") / 4096 - 1))); do
-	again
-	printf 'QQQQ' | dd of="$S/data.mdb" bs=1 seek=$((at * 4096 + 600)) conv=notrunc 2>/dev/null
-	chunkstore gc --dry-run >/dev/null 2>&1 && continue
-	like "damaged pages: $(chunkstore gc 2>&1)" "$(chunkstore verify 2>&1)" "damaged"
-done
 done_testing

@@ -75,4 +75,13 @@ run chunkstore backup -q --series t "$T/a/fine" "$T/nowhere"
 is "one missing path among others: exit status 3" $status 3
 like "it is named" "$(stderr)" nowhere
 is "and the others are stored" "$(chunkstore cat "t:$T/a/fine")" fine
+
+# What we lack ourselves is no fault of the source: then there is no point.
+few_files() { (ulimit -n "$1" && shift && "$@"); }
+before=$(points)
+for n in 9 10 11; do
+	check_status "$n descriptors: no point" 1 few_files $n chunkstore backup -q --series u --root "$T/a/dir" --force
+	like "$n descriptors: it says why" "$(stderr | tail -n 1)" "^chunkstore: .*Too many open files"
+done
+is "none was stored" "$(points)" "$before"
 done_testing

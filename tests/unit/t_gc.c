@@ -5,6 +5,8 @@
 #include "world.h"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* The stored bytes of the page that lists a directory of the point. */
 static size_t page_of(struct cs_store *s, uint64_t seq, const char *dir, uint8_t *out, size_t cap)
@@ -199,6 +201,79 @@ static void missing_content_stops_nothing(void **state)
 	damaged_content(spoil_all_of_it, false);
 }
 
+/* Files of locks that are removed, or are none, while somebody has the store open. */
+static void nobody_writes_with_locks_that_others_do_not_see(void **state)
+{
+	static const char *const names[] = { "store/lock.mdb", "store/leases" };
+	struct cs_error err;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct cs_store *s = world_open();
+		assert_int_equal(cs_store_set_trash_keep(s, 1000, NULL), CS_OK);
+		assert_int_equal(unlink(world_path(names[i])), 0);
+		assert_int_equal(cs_store_set_trash_keep(s, 2000, &err), CS_E_IO);
+		assert_non_null(strstr(err.text, "removed"));
+		cs_store_close(s);
+		s = world_open();
+		assert_int_equal(cs_store_set_trash_keep(s, 3000, NULL), CS_OK);
+		cs_store_close(s);
+	}
+}
+
+/* Takes all places of readers and dies. */
+static void die_reading(void)
+{
+	struct cs_store *s;
+	struct cs_txn *t;
+	int n = 0;
+
+	if (cs_store_open(world_path("store"), NULL, &s, NULL) != CS_OK)
+		_exit(1);
+	while (cs_txn_read(s->db, &t, NULL) == CS_OK)
+		n++;
+	_exit(n > 500 ? 0 : 1);
+}
+
+static void places_of_dead_readers_are_taken_back(void **state)
+{
+	struct cs_store *s = world_open();
+	struct cs_txn *a, *b;
+	int status;
+
+	(void)state;
+	assert_int_equal(cs_txn_read(s->db, &a, NULL), CS_OK);
+	for (int i = 0; i < 2; i++) { /* the second one finds the places of the first */
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			die_reading();
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(cs_txn_read(s->db, &b, NULL), CS_OK);
+	cs_txn_end(a);
+	cs_txn_end(b);
+	cs_store_close(s);
+}
+
+static void leases_must_be_a_file(void **state)
+{
+	struct cs_store *s = world_open();
+	struct cs_error err;
+
+	(void)state;
+	cs_store_close(s);
+	assert_int_equal(unlink(world_path("store/leases")), 0);
+	assert_int_equal(symlink("/dev/null", world_path("store/leases")), 0);
+	assert_true(cs_store_open(world_path("store"), NULL, &s, &err) < 0);
+	assert_int_equal(unlink(world_path("store/leases")), 0);
+	assert_int_equal(mkfifo(world_path("store/leases"), 0600), 0);
+	assert_true(cs_store_open(world_path("store"), NULL, &s, &err) < 0);
+	assert_int_equal(unlink(world_path("store/leases")), 0);
+	cs_store_close(world_open());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +286,9 @@ int main(void)
 		T(damaged_content_stops_nothing),
 		T(content_with_a_damaged_header_stops_nothing),
 		T(missing_content_stops_nothing),
+		T(nobody_writes_with_locks_that_others_do_not_see),
+		T(places_of_dead_readers_are_taken_back),
+		T(leases_must_be_a_file),
 #undef T
 	};
 	return cmocka_run_group_tests_name("gc", tests, NULL, NULL);

@@ -73,5 +73,6 @@ for what in forget backup gc undelete; do
 done
 is "what was stopped and killed changed nothing" "$(chunkstore cat s:file)" one
 is "what went on did its work" "$(chunkstore list --json b | jq length)" 1
+
 [ -z "$mounted" ] || check "unmount" unmount_store "$T/mnt"
 done_testing
