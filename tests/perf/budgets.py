@@ -90,13 +90,13 @@ class Budgets:
                          1 / 3)
                 self.add("must", "K", "cp -a, cold, of restic's mount",
                          self.ratio("K", "cp", "restic"), 1 / 4)
-            self.add("aim", "K", f"{words}, cold, of the source warm", self.ratio("K", measure, WARM),
-                     1.5)
+            self.add("aim", "K", f"{words}, cold, of the source warm",
+                     self.ratio("K", measure, WARM), 1.5)
         alone, warm = self.median("K", "cp1"), self.median("K", "cp", WARM)
         self.add("aim", "K", "cp -a of one point without xattrs, of the source warm",
                  alone and warm and alone / warm, 1.2)
-        self.add("must", "L", "a large file that compresses, from the mount", self.speed("seqz"), -1,
-                 " GB/s")
+        self.add("must", "L", "a large file that compresses, from the mount",
+                 self.speed("seqz"), -1, " GB/s")
         self.add("must", "L", "a large file that does not", self.speed("seq"), -1, " GB/s")
         self.add("aim", "L", "a large file that does not, of the FUSE floor's speed",
                  self.inverse("L", "seq", FLOOR), -0.8)
@@ -114,7 +114,8 @@ class Budgets:
         return wall and self.plans["L"].workload.facts["bytes"] / 2 / wall / 1e9
 
     def care(self):
-        self.add("must", "K", "forget and gc of all points but one", self.median("K", "gc"), 1, " s")
+        self.add("must", "K", "forget and gc of all points but one", self.median("K", "gc"), 1,
+                 " s")
         for name, plan in self.plans.items():
             wall, sizes = self.median(name, "verify"), plan.stored.get(OURS, {})
             raw = (sizes.get("all") or sizes.get("first") or {}).get("raw")
@@ -125,4 +126,5 @@ class Budgets:
             self.add("aim", name, f"verify, of zstd -t on {self.processors} processors",
                      wall and floor and wall / (floor / self.processors), 1.3)
             if "gc" in plan.results.rows:
-                self.add("must", name, "gc, memory", self.peak(name, "gc"), 64 * MIB / MB + 1, " MB")
+                self.add("must", name, "gc, memory", self.peak(name, "gc"), 64 * MIB / MB + 1,
+                         " MB")

@@ -246,6 +246,12 @@ class Bench:
         remove(self.ram)
 
 
+def end_on_signals():
+    """Also in the background as at the keyboard: end what was started, remove what was made."""
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, signal.default_int_handler)
+
+
 def remove(path):
     """A directory and all in it, read-only directories too."""
     if os.geteuid() != 0:

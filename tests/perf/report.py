@@ -128,12 +128,13 @@ class Section:
         w = self.plan.workload.facts
         self.put(f"## {w['title']}")
         self.put()
-        self.put(f"{w['entries']} entries, {w['files']} files, {w['bytes'] / MB:.0f} MB in the newest "
-                 f"state ({w['disk'] / MB:.0f} on {w['file_system']}); {w['points']} points")
+        self.put(f"{w['entries']} entries, {w['files']} files, {w['bytes'] / MB:.0f} MB in the "
+                 f"newest state ({w['disk'] / MB:.0f} on {w['file_system']}); {w['points']} points")
         for same, what in ((True, "equal to"), (False, "DIFFER from")):
             found = [t for t, equal in self.plan.identical.items() if equal == same]
             if found:
-                self.put(f"copied by cp -a, names and contents {what} the source: {', '.join(found)}")
+                self.put(f"copied by cp -a, names and contents {what} the source: "
+                         f"{', '.join(found)}")
         for line in self.plan.skipped:
             self.put(f"left out: {line}")
         self.put()
@@ -192,8 +193,8 @@ class Section:
 
     def details(self):
         self.put(f"{'':<66}--- the command ---    --- its server ---")
-        self.row("", "runs", "min", "median", "max", "CPU s", "anon", "peak", "CPU s", "anon", "peak",
-                 "ratio")
+        self.row("", "runs", "min", "median", "max", "CPU s", "anon", "peak", "CPU s", "anon",
+                 "peak", "ratio")
         for name in self.titles:
             if name in self.results.rows:
                 self.measure(name)
@@ -267,11 +268,11 @@ class Report:
         self.put()
         self.put(f"    machine    {m['cpu']}, {m['cores']} processors, "
                  f"{m['memory_bytes'] / 2**30:.1f} GiB, kernel {m['kernel']}, {m['system']}")
-        self.put(f"               load average {f['load'][0]:.2f} at the start, {f['load'][1]:.2f} at "
-                 "the end")
+        self.put(f"               load average {f['load'][0]:.2f} at the start, "
+                 f"{f['load'][1]:.2f} at the end")
         self.put(f"    begun      {f['begun']}, {f['minutes']} minutes")
-        self.put(f"    stores     on {f['scratch_file_system']}; copies go to {f['ram_file_system']} "
-                 "where they fit")
+        self.put(f"    stores     on {f['scratch_file_system']}; copies go to "
+                 f"{f['ram_file_system']} where they fit")
         self.put(f"    rounds     {f['rounds']}, the tools in turn, every other round backwards; "
                  f"of what takes long fewer: {f['slow']}")
         for i, (tool, version) in enumerate(f["versions"].items()):
@@ -279,10 +280,12 @@ class Report:
         for line in f["skipped"]:
             self.put(f"    left out   {line}")
         self.put()
-        self.put("Seconds; MB of 10^6 bytes. In brackets how much ours is of it: medians, ours/theirs. "
-                 "Of CPU medians,")
-        self.put("of memory peaks. anon: not mapped from a file, seen every 10 ms; peak: all that is "
-                 "resident.")
+        self.put("Seconds; MB of 10^6 bytes. In brackets how much ours is of it: medians, "
+                 "ours/theirs.")
+        self.put("Of CPU medians, of memory peaks. anon: not mapped from a file, seen every 10 ms; "
+                 "peak: all that")
+        self.put("is resident. zstd floor: tar into zstd -3 -T2 into nowhere; FUSE floor: a server "
+                 "that answers from memory.")
         self.put("Cold: after sync; echo 3 > /proc/sys/vm/drop_caches.")
         self.put()
 

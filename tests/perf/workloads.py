@@ -33,8 +33,8 @@ class Workload:
         self.small = opts.small
         self.cache = os.path.join(opts.cache_dir, self.name.lower())
         self.say = say
-        self.gen = os.path.join(os.environ.get("BUILD") or os.path.join(HERE, "../../build/release"),
-                                "tests/gen")
+        build = os.environ.get("BUILD") or os.path.join(HERE, "../../build/release")
+        self.gen = os.path.abspath(os.path.join(build, "tests/gen"))
         self.tree = bench.path("tree-" + self.name)
         self.facts = {}
 
@@ -133,7 +133,8 @@ class Kernel(Workload):
         try:
             self.bench.run(Cmd(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root",
                                 f"{PACKAGE}={version}"], cwd=work))
-            self.bench.run(shell(f"dpkg-deb -x *.deb . && tar xf usr/src/{PACKAGE}.tar.xz", cwd=work))
+            self.bench.run(shell(f"dpkg-deb -x *.deb . && tar xf usr/src/{PACKAGE}.tar.xz",
+                                 cwd=work))
             os.rename(os.path.join(work, PACKAGE), to)
         except (Failed, OSError) as e:
             self.say(f"K: {version}: {e}")
@@ -233,7 +234,7 @@ class Large(Workload):
     packages = ("fio",)
 
     def disk_needed(self, tools):
-        return self.size() * (2 + 2 * tools)
+        return self.size() * (2 + tools + tools // 2)
 
     def size(self):
         return 64 << 20 if self.small else 4 << 30
