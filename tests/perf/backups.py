@@ -29,7 +29,8 @@ class Backups:
                 self.workload.apply(state)
                 if state == 0:
                     self.floor("first", ZSTD, shell(
-                        f"tar cf - -C {shlex.quote(plan.tree)} . | zstd -3 -T2 -q >/dev/null"))
+                        f"tar c{'S' * self.workload.sparse}f - -C {shlex.quote(plan.tree)} . | "
+                        "zstd -3 -T2 -q >/dev/null"))
                 for tool in plan.turn(who, r + state):
                     self.guarded(tool, lambda t=tool, s=state: self.point(t, s))
             if not plan.readers:
