@@ -144,7 +144,7 @@ for round in 1 2 3; do
 	rm -f "$T/flag"
 	python3 "$T/swap.py" "$T/dst" "$T/victim" "$T/flag" >"$T/swaps" &
 	pid=$!
-	test_pids+=($pid)
+	test_pids+=("$pid")
 	# shellcheck disable=SC2046
 	run chunkstore restore -q --overwrite always $([ $round = 3 ] && echo --delete) s "$T/dst"
 	touch "$T/flag"
@@ -200,14 +200,14 @@ if is_root && have setpriv; then
 	touch "$T/u/dst/roots/x"
 	check_status "what he may not delete is told" 3 user chunkstore -s "$T/u/store" restore --overwrite always --delete u "$T/u/dst"
 	like "by its name" "$(stderr)" "roots/x: cannot delete"
-	# what root restored for others, he gets without their rights
-	backup r "$T/u/src" || fail backup
 	chown -R 1:1 "$T/u/src"
 	chmod 4755 "$T/u/src/open/c"
-	backup r "$T/u/src" || fail backup
-	chmod -R a+rX "$S"
-	run user chunkstore restore -q r "$T/u/theirs"
-	[ $status = 1 ] || is "no set-user-ID without the owner" "$(stat -c %a "$T/u/theirs/open/c")" 755
+	check "a backup of what is not his" chunkstore -s "$T/u/store" backup -q -S r --root "$T/u/src"
+	check_status "and his restore" 3 user chunkstore -s "$T/u/store" restore r "$T/u/theirs"
+	is "no set-user-ID without the owner" "$(stat -c %a "$T/u/theirs/open/c")" 755
+	check_status "also over what is there" 3 \
+		user chunkstore -s "$T/u/store" restore --overwrite always r "$T/u/theirs"
+	is "no set-user-ID without the owner" "$(stat -c %a "$T/u/theirs/open/c")" 755
 else
 	skip "an ordinary user" "needs root and setpriv"
 fi
