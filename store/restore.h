@@ -351,6 +351,8 @@ int cs_restore_stage_here(struct cs_restore_run *run, struct cs_restore_dir *d,
 void cs_restore_temp_name(struct cs_restore_run *run, char out[CS_RESTORE_TEMP]);
 /* Is a name that of a stage? */
 bool cs_restore_is_stage(const char *name);
+/* Is it one that another restore works with? */
+bool cs_restore_stage_in_use(struct cs_restore_dir *d, const char *name);
 /* renameat, but EEXIST when something is there. Returns 0 or an errno. */
 int cs_restore_rename_new(int from, const char *old, int to, const char *name);
 /* Remove them all. */

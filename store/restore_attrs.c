@@ -213,14 +213,17 @@ void cs_restore_lock_files(struct cs_restore_run *run)
 		if (r == CS_OK) {
 			struct cs_restore_target t = { .fd = -1, .dirfd = f->dir->fd,
 						       .name = f->name, .dir = f->dir };
-			t.fd = openat(t.dirfd, f->name,
-				      O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+			struct cs_restore_found there;
+			r = cs_restore_look(f->dir, f->name, &there, &err);
+			if (r == CS_OK && there.there && S_ISREG(there.st.st_mode))
+				t.fd = cs_restore_open_found(&there, O_RDONLY);
 			if (t.fd >= 0) {
 				cs_restore_lock(run, &t, f->flags);
 				close(t.fd);
-			} else {
-				r = cs_fail_errno(&err, errno, "cannot set its flags");
+			} else if (r == CS_OK) {
+				r = cs_fail(&err, CS_E_ACCESS, "cannot set its flags");
 			}
+			cs_restore_found_close(&there);
 			cs_restore_dir_unuse(run, f->dir);
 		}
 		if (r < 0)

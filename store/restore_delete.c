@@ -305,6 +305,7 @@ static int delete_in(struct cs_restore_run *run, struct cs_restore_dir *d, const
 	for (int i = 0; r >= 0 && i < extra; i++) {
 		struct removal rm = { .run = run, .d = d, .listed = true };
 		if (cs_restore_lost_and_found(run, d, names.list[i]) ||
+		    cs_restore_stage_in_use(d, names.list[i]) ||
 		    is_respelled(d, names.list[i], &wanted))
 			continue;
 		snprintf(rm.path, sizeof(rm.path), "%s", names.list[i]);

@@ -226,7 +226,7 @@ static int make_staged(struct cs_restore_worker *w, struct cs_restore_dir *d, co
 	for (int again = 0;; again++) {
 		int r = cs_restore_stage_of(w->run, d, &s, err);
 		if (r < 0) {
-			w->fatal = true; /* nor would there be one for the next entry */
+			w->fatal = r == CS_E_NOMEM || cs_restore_errno_fatal(err->sys_errno);
 			return r;
 		}
 		cs_restore_temp_name(w->run, temp);
@@ -369,9 +369,10 @@ static int replace_by_dir(struct cs_restore_run *run, struct cs_restore_dir *d, 
 		return leave_out(run, d, name, 0, "something else is in the place of this "
 				 "directory; left out with all below it (see --delete)");
 	if (!run->opts->dry_run) {
-		int r = cs_restore_stage_of(run, d, &s, err);
+		struct cs_error sub;
+		int r = cs_restore_stage_of(run, d, &s, &sub);
 		if (r < 0)
-			return r;
+			return leave_out(run, d, name, 0, sub.text);
 		cs_restore_temp_name(run, temp);
 		if (mkdirat(s->fd, temp, 0700) != 0)
 			return cs_fail_errno(err, errno, "cannot create a directory");

@@ -50,6 +50,14 @@ int cs_restore_rename_new(int from, const char *old, int to, const char *name)
 	return renameat(from, old, to, name) == 0 ? 0 : errno;
 }
 
+bool cs_restore_stage_in_use(struct cs_restore_dir *d, const char *name)
+{
+	struct cs_error err;
+	CS_CLOSE int fd = cs_restore_is_stage(name) ?
+				  cs_restore_open_dir(d->fd, name, strlen(name), &err) : -1;
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 /* Remove a stage's entries. Directories are taken when they are empty. */
 static void sweep(int fd)
 {
@@ -159,15 +167,23 @@ static int make_stage(struct cs_restore_run *run, struct cs_restore_dir *d, stru
 int cs_restore_stage_of(struct cs_restore_run *run, struct cs_restore_dir *d,
 			struct cs_restore_stage **out, struct cs_error *err)
 {
+	struct cs_restore_dir *at = d;
+	struct cs_error sub;
 	int r = CS_OK;
 
 	pthread_mutex_lock(&run->stage_lock);
-	while (!d->stage && d->parent)
-		d = d->parent;
-	if (!d->stage)
-		r = make_stage(run, d, err);
-	*out = d->stage;
+	while (!at->stage && at->parent)
+		at = at->parent;
+	if (!at->stage)
+		r = make_stage(run, at, &sub);
+	if (r < 0 && at != d && (sub.code == CS_E_ACCESS || sub.code == CS_E_READONLY)) {
+		at = d; /* DEST is closed to us, this directory need not be */
+		r = make_stage(run, at, &sub);
+	}
+	*out = at->stage;
 	pthread_mutex_unlock(&run->stage_lock);
+	if (r < 0)
+		*err = sub;
 	return r;
 }
 

@@ -112,6 +112,16 @@ else
 	skip "a full disk" "tmpfs cannot be mounted"
 fi
 
+# ---- another one is at work
+old_copy
+mkdir -m 700 "$T/dst/.chunkstore-restore.0123456789abcdef"
+touch "$T/dst/.chunkstore-restore.0123456789abcdef/1"
+exec 7<"$T/dst/.chunkstore-restore.0123456789abcdef"
+flock -n 7
+check "beside another restore" chunkstore restore -q --overwrite always --delete s "$T/dst"
+check "whose files are not deleted" test -e "$T/dst/.chunkstore-restore.0123456789abcdef/1"
+exec 7<&-
+
 # ---- somebody swaps directories for links out of DEST
 cat >"$T/swap.py" <<'EOF'
 import os, sys
@@ -196,6 +206,12 @@ if is_root && have setpriv; then
 		touch '$T/u/dst/extra'; chmod 555 '$T/u/dst/closed'"
 	check "and again into it" user chunkstore -s "$T/u/store" restore -q --overwrite always --delete u "$T/u/dst"
 	check "is the same, also where it is closed" treecmp "$T/u/src" "$T/u/dst"
+	chown 0:0 "$T/u/dst"
+	user bash -c "echo x >'$T/u/dst/open/c'"
+	check_status "where DEST itself is closed to him" 3 user chunkstore -s "$T/u/store" restore --overwrite always u "$T/u/dst"
+	is "what is below it is restored" "$(cat "$T/u/dst/open/c")" c
+	is "nothing temporary stays" "$(find "$T/u/dst" -name '.chunkstore*')" ""
+	chown 65534:65534 "$T/u/dst"
 	mkdir "$T/u/dst/roots"
 	touch "$T/u/dst/roots/x"
 	check_status "what he may not delete is told" 3 user chunkstore -s "$T/u/store" restore --overwrite always --delete u "$T/u/dst"
