@@ -34,6 +34,7 @@ struct cs_db {
 	char *dir;
 	ino_t lock_ino; /* of lock.mdb; 0: unknown */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
+	_Atomic int failed; /* errno of a commit that failed; LMDB may refuse every other after it */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
