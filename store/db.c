@@ -101,7 +101,8 @@ static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err
 		return cs_fail(err, CS_E_CORRUPT, "store %s: %s: %s", db->dir, what,
 			       mdb_strerror(rc));
 	case MDB_PANIC:
-		return cs_fail(err, CS_E_IO, "store %s: %s: an earlier write failed", db->dir, what);
+		return cs_fail_errno(err, db->failed ? db->failed : EIO,
+				     "store %s: %s: an earlier write failed", db->dir, what);
 	case MDB_INVALID:
 	case MDB_NOTFOUND:
 		return cs_fail(err, CS_E_CORRUPT, "%s: not a chunkstore store", db->dir);
@@ -395,8 +396,11 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	 */
 	if (rc > 0)
 		mdb_env_sync(db->env, 1);
+	rc = write_error(db, rc);
+	if (rc > 0 && !db->failed)
+		db->failed = rc;
 	write_is_over(db);
-	return fail(db, write_error(db, rc), "commit", err);
+	return fail(db, rc, "commit", err);
 }
 
 void cs_txn_end(struct cs_txn *t)

@@ -72,7 +72,6 @@ struct gc {
 	size_t work_max; /* of a transaction */
 	uint64_t worked; /* bundles freed or rewritten, also in transactions that were undone */
 	bool again; /* not the first time through the bundles: some are gone */
-	struct cs_error full; /* the first time there was no room */
 	struct cs_txn *txn; /* for writing; for reading in a dry run */
 	/* rows whose `to` may move again, by `to` */
 	struct cs_mark_moved *by_to;
@@ -417,11 +416,7 @@ static int sweep_step(struct gc *g, struct cs_error *err)
 	if (rc == CS_OK)
 		rc = flush_survivors(g, err);
 	rc = end(g, rc, err);
-	if (rc != CS_E_FULL || g->dry)
-		return rc;
-	if (err && !g->full.code)
-		g->full = *err;
-	return no_room(g, &before, work);
+	return rc == CS_E_FULL && !g->dry ? no_room(g, &before, work) : rc;
 }
 
 /* Rows that nothing refers to by their old number. */
@@ -501,11 +496,6 @@ static int sweep(struct gc *g, struct cs_error *err)
 	} while (rc == CS_OK && g->result.bundles_no_room && done > before);
 	if (rc == CS_OK && g->result.bundles_no_room && !done)
 		rc = cs_fail_errno(err, ENOSPC, "store %s: nothing could be freed", g->store->path);
-	if (rc == CS_E_IO && g->full.code) { /* LMDB gives up after a commit that failed half-way */
-		rc = g->full.code;
-		if (err)
-			*err = g->full;
-	}
 	return rc;
 }
 
@@ -521,11 +511,8 @@ static int run(struct gc *g, struct cs_error *err)
 		rc = bring_up_to_date(g, err);
 	g->result.chunks_live = g->marks.nset;
 	cs_fault("gc: marked");
-	if (rc == CS_OK && !g->dry && (rc = drop_moved(g, err)) == CS_E_FULL) {
-		if (err)
-			g->full = *err;
+	if (rc == CS_OK && !g->dry && (rc = drop_moved(g, err)) == CS_E_FULL)
 		rc = CS_OK; /* they can wait */
-	}
 	if (rc == CS_OK)
 		rc = sweep(g, err);
 	g->result.stored_freed -= g->stored_again < g->result.stored_freed ? g->stored_again :
