@@ -397,7 +397,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	if (rc > 0)
 		mdb_env_sync(db->env, 1);
 	rc = write_error(db, rc);
-	if (rc > 0)
+	if (rc > 0 && !db->failed)
 		db->failed = rc;
 	write_is_over(db);
 	return fail(db, rc, "commit", err);

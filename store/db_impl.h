@@ -33,6 +33,7 @@ struct cs_db {
 	MDB_dbi dbi[CS_TABLES]; /* 0: the store has no such table, which reads as empty */
 	char *dir;
 	ino_t lock_ino; /* of lock.mdb; 0: unknown */
+	_Atomic int failed; /* errno of the first commit that failed: LMDB may refuse all others then */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
 	_Atomic int failed; /* errno of a commit that failed; LMDB may refuse every other after it */
 	pthread_mutex_t lock;

@@ -20,6 +20,7 @@ stop() {
 }
 # waits COMMAND…: start it in the background and wait until it says so. Its pid: $waiting
 waits() {
+	rm -f "$T/waiting.err" # of the one before
 	"$@" >"$T/waiting.out" 2>"$T/waiting.err" &
 	waiting=$!
 	test_pids+=("$waiting")
