@@ -35,7 +35,6 @@ struct cs_db {
 	ino_t lock_ino; /* of lock.mdb; 0: unknown */
 	_Atomic int failed; /* errno of the first commit that failed: LMDB may refuse all others then */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
-	_Atomic int failed; /* errno of a commit that failed; LMDB may refuse every other after it */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;
