@@ -80,11 +80,15 @@ setfattr -n user.empty "$T/xfs/large"
 backup xfs "$T/xfs" || fail "backup"
 mount_store "$M" || fail "mount"
 P=$M/xfs/latest
-took() { # COMMAND…: its time in ms
-	local start
-	start=$(date +%s%N)
-	"$@" >"$T/took.out" 2>&1
-	echo $((($(date +%s%N) - start) / 1000000))
+took() { # COMMAND…: its time in ms, the best of three
+	local start ms best=
+	for _ in 1 2 3; do
+		start=$(date +%s%N)
+		"$@" >"$T/took.out" 2>&1
+		ms=$((($(date +%s%N) - start) / 1000000))
+		[ -n "$best" ] && [ "$best" -le $ms ] || best=$ms
+	done
+	echo "$best"
 }
 getfattr -R -d -m - "$P/many" >/dev/null 2>&1 # decodes what both need
 many=$(took getfattr -R -d -m - "$P/many")
