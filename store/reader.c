@@ -182,7 +182,8 @@ static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *si
 	if (rc == CS_OK) {
 		struct cs_decompressor *d = decompressor_take(s);
 		rc = d ? cs_bundle_of_delta(d, b, slot, data, base->len, &one) : CS_E_NOMEM;
-		decompressor_give(s, d);
+		if (d)
+			decompressor_give(s, d);
 		cs_cache_release(base_held);
 		if (rc != CS_OK)
 			cs_fail(err, rc, "chunk %llx: %s", (unsigned long long)chunk,

@@ -287,6 +287,18 @@ static bool take_stretch(struct verify *v, uint64_t *from, uint64_t *to, struct 
 	return n > 0;
 }
 
+/* What a thread returns, having told how it ended. */
+static void *ended(struct verify *v, int rc, const struct cs_error *err)
+{
+	pthread_mutex_lock(&v->lock);
+	if (rc < 0 && !v->error.code)
+		v->error = *err;
+	v->running--;
+	pthread_cond_signal(&v->told);
+	pthread_mutex_unlock(&v->lock);
+	return NULL;
+}
+
 static void *check_bundles(void *arg)
 {
 	struct verify *v = arg;
@@ -298,13 +310,7 @@ static void *check_bundles(void *arg)
 		while (rc == 1 && from < to)
 			rc = check_next(v, d, &from, &err);
 	cs_decompressor_free(d);
-	pthread_mutex_lock(&v->lock);
-	if (rc < 0 && !v->error.code)
-		v->error = err;
-	v->running--;
-	pthread_cond_signal(&v->told);
-	pthread_mutex_unlock(&v->lock);
-	return NULL;
+	return ended(v, rc, &err);
 }
 
 static void *check_deltas(void *arg)
@@ -323,13 +329,7 @@ static void *check_deltas(void *arg)
 		for (; at < end && rc == CS_OK; at++)
 			rc = check_delta(v, &v->deltas[at], &err);
 	}
-	pthread_mutex_lock(&v->lock);
-	if (rc < 0 && !v->error.code)
-		v->error = err;
-	v->running--;
-	pthread_cond_signal(&v->told);
-	pthread_mutex_unlock(&v->lock);
-	return NULL;
+	return ended(v, rc, &err);
 }
 
 static int by_number(const void *a, const void *b)
