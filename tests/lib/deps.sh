@@ -11,7 +11,7 @@ build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libzstd-dev libxxhas
 # perl has prove; xxhash, jq and casync are second opinions on what the tools print; the file
 # systems are those that know all that there is to know of a file, and read-only media.
 test=(libcmocka-dev perl python3 attr acl rsync jq xxhash strace mandoc casync e2fsprogs xfsprogs
-	squashfs-tools)
+	squashfs-tools zstd)
 
 want=()
 for set in "$@"; do
