@@ -9,58 +9,6 @@
 
 #define BLOCK_UNIT ((size_t)128 << 10)
 
-int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first, struct cs_error *err)
-{
-	uint64_t next;
-	int rc = cs_db_counter_get(t, CS_META_NEXT_BUNDLE, &next, err);
-	if (rc != CS_OK)
-		return rc;
-	if (next == 0 || next + n > CS_BUNDLE_NUMBER_MAX)
-		return cs_fail(err, CS_E_LIMIT, "the store has no bundle numbers left");
-	rc = cs_db_counter_set(t, CS_META_NEXT_BUNDLE, next + n, err);
-	if (rc == CS_OK)
-		*first = next;
-	return rc;
-}
-
-int cs_bundles_put(struct cs_txn *t, uint64_t number, const void *bundle, size_t len,
-		   struct cs_error *err)
-{
-	void *room;
-	int rc = cs_db_reserve(t, CS_T_BUNDLES, cs_u64_key(&number), len, &room, err);
-	if (rc == CS_OK)
-		memcpy(room, bundle, len);
-	return rc;
-}
-
-int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out, struct cs_error *err)
-{
-	return cs_db_get(t, CS_T_BUNDLES, cs_u64_key(&number), out, err);
-}
-
-int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err)
-{
-	return cs_db_del(t, CS_T_BUNDLES, cs_u64_key(&number), NULL, err);
-}
-
-int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
-		    struct cs_error *err)
-{
-	struct cs_cursor *c;
-	struct cs_slice key = cs_u64_key(&from), value;
-	int rc = cs_cursor_open(t, CS_T_BUNDLES, &c, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_cursor_move(c, CS_SEEK_GE, &key, &value, err);
-	/* numbers that go back would send whoever walks the table round for ever */
-	if (rc == 1 && (cs_u64_value(key, number) != CS_OK || *number < from))
-		rc = cs_fail(err, CS_E_CORRUPT, "the table of bundles is damaged");
-	if (rc == 1)
-		*out = value;
-	cs_cursor_close(c);
-	return rc;
-}
-
 static uint64_t moved_check(cs_chunk from, cs_chunk to)
 {
 	uint64_t both[2] = { from, to };

@@ -4,8 +4,9 @@
  * lived elsewhere than in LMDB.
  *
  * A chunk is a unit of deduplication and never of storage: many chunks are
- * compressed together as one bundle, one value under an ascending number. A
- * value a chunk would waste half of LMDB's pages (see chunkstore(7)).
+ * compressed together as one bundle under an ascending number, and several
+ * bundles are one value of LMDB (bundles_pack.c). A value a chunk would waste
+ * half of LMDB's pages (see chunkstore(7)).
  */
 #ifndef CS_BUNDLES_H
 #define CS_BUNDLES_H
@@ -27,11 +28,23 @@ static inline uint32_t cs_chunk_slot(cs_chunk c)
 	return (uint32_t)(c & CS_SLOTS_MAX);
 }
 
-/* Take n bundle numbers that nobody else gets; *first is the first. Durable at commit. */
+/*
+ * Take n bundle numbers that nobody else gets, and the rest of the last run of
+ * CS_BUNDLE_RUN; *first is the first, and begins a run. Durable at commit.
+ */
 int cs_bundles_reserve(struct cs_txn *t, uint64_t n, uint64_t *first,
 		       struct cs_error *err) CS_MUST_CHECK;
-/* Store a sealed bundle. */
-int cs_bundles_put(struct cs_txn *t, uint64_t number, const void *bundle, size_t len,
+/* A bundle as it is stored. */
+struct cs_bundle_stored {
+	uint64_t number;
+	const void *data;
+	size_t len;
+};
+/*
+ * Store sealed bundles, in ascending order of their numbers; a bundle that is
+ * there already is replaced. Those of one run are laid together.
+ */
+int cs_bundles_put(struct cs_txn *t, const struct cs_bundle_stored *list, size_t n,
 		   struct cs_error *err) CS_MUST_CHECK;
 /* Its bytes, borrowed until the transaction ends. 1, 0 (no such bundle) or negative. */
 int cs_bundles_get(struct cs_txn *t, uint64_t number, struct cs_slice *out,

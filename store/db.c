@@ -42,9 +42,8 @@ static const struct {
 	bool younger; /* than the first stores: see open_tables */
 } tables[CS_TABLES] = {
 	[CS_T_META] = { CS_DB_META, 0, false },
-	[CS_T_BUNDLES] = { CS_DB_BUNDLES, MDB_INTEGERKEY, false },
-	[CS_T_INDEX] = { CS_DB_INDEX,
-			 MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP, false },
+	[CS_T_BUNDLES] = { CS_DB_BUNDLES, 0, false },
+	[CS_T_INDEX] = { CS_DB_INDEX, MDB_DUPSORT | MDB_DUPFIXED, false },
 	[CS_T_MOVED] = { CS_DB_MOVED, MDB_INTEGERKEY, false },
 	[CS_T_POINTS] = { CS_DB_POINTS, MDB_INTEGERKEY, false },
 	[CS_T_SERIES] = { CS_DB_SERIES, 0, false },
@@ -453,8 +452,44 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	return 1;
 }
 
+static int find(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v)
+{
+	MDB_cursor *c;
+	int rc = mdb_cursor_open(txn, dbi, &c);
+	if (rc)
+		return rc;
+	rc = mdb_cursor_get(c, k, v, MDB_SET_RANGE);
+	mdb_cursor_close(c);
+	return rc;
+}
+
+int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, struct cs_slice *value,
+	       struct cs_error *err)
+{
+	MDB_val k = val(*key), v;
+	int rc;
+	if (!t->db->dbi[table])
+		return 0;
+	GUARDED(rc, find(t->txn, t->db->dbi[table], &k, &v));
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc)
+		return fail(t->db, rc, "read", err);
+	*key = (struct cs_slice){ k.mv_data, k.mv_size };
+	*value = (struct cs_slice){ v.mv_data, v.mv_size };
+	return 1;
+}
+
+int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err)
+{
+	MDB_val v = val(part);
+	int rc;
+	GUARDED(rc, touch(&v));
+	return rc ? fail(t->db, rc, "read", err) : CS_OK;
+}
+
 /*
- * Ascending integer keys fill pages completely with MDB_APPEND; LMDB refuses
+ * Ascending keys fill pages completely with MDB_APPEND; LMDB refuses
  * it when the key is not past the last one, and then a plain put is right.
  */
 static int put(struct cs_txn *t, enum cs_table table, MDB_val *k, MDB_val *v, unsigned flags)
@@ -583,13 +618,14 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	static const MDB_cursor_op ops[] = {
 		[CS_SEEK_FIRST] = MDB_FIRST, [CS_SEEK_GE] = MDB_SET_RANGE,
 		[CS_SEEK_NEXT] = MDB_NEXT,   [CS_SEEK_PREV] = MDB_PREV,
-		[CS_SEEK_LAST] = MDB_LAST,   [CS_SEEK_NEXT_DUP] = MDB_NEXT_DUP,
-		[CS_SEEK_EXACT] = MDB_SET_KEY,
+		[CS_SEEK_LAST] = MDB_LAST,   [CS_SEEK_DUP_GE] = MDB_GET_BOTH_RANGE,
 	};
-	MDB_val k = val(*key), v;
+	MDB_val k = val(*key), v = { 0 };
 	int rc;
 	if (!c->cursor)
 		return 0;
+	if (how == CS_SEEK_DUP_GE)
+		v = val(*value);
 	GUARDED(rc, move_cursor(c->cursor, &k, &v, ops[how]));
 	if (rc == MDB_NOTFOUND)
 		return 0;
@@ -600,13 +636,13 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	return 1;
 }
 
-int cs_db_leaf_pages(struct cs_txn *t, enum cs_table table, uint64_t *out, struct cs_error *err)
+int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out, struct cs_error *err)
 {
 	MDB_stat m;
 	int rc = mdb_stat(t->txn, t->db->dbi[table], &m);
 	if (rc)
 		return fail(t->db, rc, "stat", err);
-	*out = m.ms_leaf_pages;
+	*out = m.ms_entries;
 	return CS_OK;
 }
 

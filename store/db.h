@@ -96,6 +96,14 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	      const struct cs_slice *value, struct cs_error *err) CS_MUST_CHECK;
 
 /*
+ * The first row with a key >= *key: 1, and *key is its own; 0: there is none. Of the value nothing
+ * is read: before that, cs_db_touch or cs_db_load the part of it that is needed.
+ */
+int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, struct cs_slice *value,
+	       struct cs_error *err) CS_MUST_CHECK;
+/* Then the first CS_DB_TOUCHED bytes of it can be read safely. CS_E_IO when the disk cannot. */
+int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err) CS_MUST_CHECK;
+/*
  * Bring a value's bytes into memory with one large read instead of a page fault
  * each. CS_E_IO when the disk cannot give them: to touch them would be SIGBUS.
  */
@@ -106,11 +114,11 @@ int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
  */
 void cs_db_unload(const struct cs_txn *t, struct cs_slice value);
 
-/* Pages that hold a table's rows: no more are in memory when a transaction changes rows. */
-int cs_db_leaf_pages(struct cs_txn *t, enum cs_table table, uint64_t *out,
-		     struct cs_error *err) CS_MUST_CHECK;
+/* How many rows a table has. */
+int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out,
+	       struct cs_error *err) CS_MUST_CHECK;
 
-/* Integer keys and values (CS_T_BUNDLES, _INDEX, _MOVED, _POINTS, _SERIES_IDS). */
+/* Integer keys and values (CS_T_MOVED, _POINTS, _SERIES_IDS). */
 static inline struct cs_slice cs_u64_key(const uint64_t *v)
 {
 	return (struct cs_slice){ v, sizeof(*v) };
@@ -126,8 +134,7 @@ enum cs_seek {
 	CS_SEEK_NEXT,
 	CS_SEEK_PREV,
 	CS_SEEK_LAST,
-	CS_SEEK_NEXT_DUP, /* next value of the same key */
-	CS_SEEK_EXACT,    /* this key, its first value */
+	CS_SEEK_DUP_GE,   /* this key, its first value >= *value */
 };
 int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out,
 		   struct cs_error *err) CS_MUST_CHECK;
@@ -197,8 +204,9 @@ struct cs_move {
 	uint64_t longest_ns; /* that the writer lock was held in one step */
 	/* where the next step goes on */
 	int table;
-	size_t key_len;
+	size_t key_len, value_len; /* the value: in tables that have several a key */
 	uint8_t key[512] __attribute__((aligned(8)));
+	uint8_t value[512] __attribute__((aligned(8)));
 };
 int cs_db_move(struct cs_db *db, const struct cs_move_opts *opts, struct cs_move *m,
 	       struct cs_error *err) CS_MUST_CHECK;

@@ -148,39 +148,67 @@ static int note(struct mover *v, const MDB_val *key, const MDB_val *value, size_
 	return v->keys.failed ? ENOMEM : 0;
 }
 
+/* The next step begins here. */
+static int stay_at(struct cs_move *m, const MDB_val *key, const MDB_val *value)
+{
+	if (key->mv_size > sizeof(m->key) || (value && value->mv_size > sizeof(m->value)))
+		return MDB_CORRUPTED;
+	m->key_len = key->mv_size;
+	memcpy(m->key, key->mv_data, key->mv_size);
+	m->value_len = value ? value->mv_size : 0;
+	if (value)
+		memcpy(m->value, value->mv_data, value->mv_size);
+	return 0;
+}
+
+/* To where the last step stayed, or the first row after it. */
+static int go_on(const struct cs_move *m, MDB_cursor *c, MDB_val *key, MDB_val *value)
+{
+	const MDB_val k = { m->key_len, (void *)(uintptr_t)m->key };
+	*key = k;
+	if (!m->key_len)
+		return mdb_cursor_get(c, key, value, MDB_FIRST);
+	if (!m->value_len)
+		return mdb_cursor_get(c, key, value, MDB_SET_RANGE);
+	*value = (MDB_val){ m->value_len, (void *)(uintptr_t)m->value };
+	int rc = mdb_cursor_get(c, key, value, MDB_GET_BOTH_RANGE);
+	if (rc == 0) /* the key as it lies in the map */
+		rc = mdb_cursor_get(c, key, value, MDB_GET_CURRENT);
+	if (rc != MDB_NOTFOUND)
+		return rc;
+	*key = k; /* no such values are left of it, or it is gone */
+	rc = mdb_cursor_get(c, key, value, MDB_SET_RANGE);
+	bool same = rc == 0 && key->mv_size == k.mv_size &&
+		    memcmp(key->mv_data, k.mv_data, k.mv_size) == 0;
+	return same ? mdb_cursor_get(c, key, value, MDB_NEXT_NODUP) : rc;
+}
+
 /* Look at rows of a table until there is enough to do, or no more. */
 static int look_at_rows(struct mover *v, MDB_cursor *c, bool dups, bool *end)
 {
 	struct cs_move *m = v->m;
 	size_t enough = v->opts->step_bytes ? v->opts->step_bytes : STEP_BYTES;
-	uint64_t last_leaf = 0, last_sub = 0, leaf_before = 0, leaves = 0;
-	MDB_val key = { m->key_len, m->key }, value;
-	int rc = mdb_cursor_get(c, &key, &value, m->key_len ? MDB_SET_RANGE : MDB_FIRST);
+	uint64_t last_leaf = 0, last_at = 0, before = 0, leaves = 0;
+	MDB_val key, value;
+	int rc = go_on(m, c, &key, &value);
 	for (int rows = 0; rc == 0; rows++) {
-		bool same = key.mv_size == m->key_len &&
-			    memcmp(key.mv_data, m->key, m->key_len) == 0;
-		if ((rows >= STEP_ROWS || v->bytes >= enough) && !same) {
-			m->key_len = key.mv_size; /* the next step begins here */
-			memcpy(m->key, key.mv_data, key.mv_size);
+		if (rows >= STEP_ROWS || v->bytes >= enough) {
 			*end = false;
-			return 0;
+			return stay_at(m, &key, dups ? &value : NULL);
 		}
-		if (key.mv_size > sizeof(m->key) || !in_map(v, key.mv_data))
+		if (!in_map(v, key.mv_data))
 			return MDB_CORRUPTED;
 		uint64_t leaf = page_of(v, key.mv_data), at = page_of(v, value.mv_data);
-		bool stir = leaf != leaf_before && v->opts->stir && leaves++ % STIR == 0;
-		leaf_before = leaf;
+		uint64_t row = dups ? at : leaf; /* values of one key may be a tree of their own */
+		bool stir = row != before && v->opts->stir && leaves++ % STIR == 0;
+		before = row;
 		bool big = !dups && is_big(v, &value);
-		if (at >= v->opts->floor && (big || (at != leaf && at != last_sub))) {
+		if (stir || (at >= v->opts->floor && (big || at != last_at)) ||
+		    (leaf >= v->opts->floor && leaf != last_leaf)) {
 			rc = note(v, &key, dups ? &value : NULL, big ? value.mv_size : v->psize);
 			last_leaf = leaf;
-			last_sub = at;
-		} else if (leaf != last_leaf && (leaf >= v->opts->floor || stir)) {
-			rc = note(v, &key, dups ? &value : NULL, big ? value.mv_size : v->psize);
-			last_leaf = leaf;
+			last_at = at;
 		}
-		m->key_len = key.mv_size;
-		memcpy(m->key, key.mv_data, key.mv_size);
 		if (rc == 0)
 			rc = mdb_cursor_get(c, &key, &value, MDB_NEXT);
 	}
@@ -197,7 +225,7 @@ static int collect(struct mover *v)
 		v->m->table = CS_TABLES; /* nothing big in it: not worth moving */
 	else if (rc)
 		return rc;
-	for (; v->m->table < CS_TABLES && !v->nitems; v->m->table++, v->m->key_len = 0) {
+	for (; v->m->table < CS_TABLES && !v->nitems; v->m->table++, v->m->key_len = v->m->value_len = 0) {
 		MDB_cursor *c;
 		unsigned flags;
 		v->table = v->m->table;

@@ -6,14 +6,15 @@
  * alignment only). record.c, page.c, tree.c, extent.c and xattr.c pack and unpack;
  * nobody else touches stored bytes.
  *
- * Format history: 1 the first.
+ * Format history: 1 the first, never released; 2 several bundles are one value,
+ * and the index has rows of 12 bytes.
  */
 #ifndef CS_FORMAT_H
 #define CS_FORMAT_H
 
 #include <stdint.h>
 
-#define CS_FORMAT_VERSION 1
+#define CS_FORMAT_VERSION 2
 
 /*
  * Feature words of the store header. An unknown incompatible bit: the store is
@@ -26,8 +27,8 @@
 
 /* Names of LMDB's databases. */
 #define CS_DB_META "meta"             /* text key -> store header or u64 counter */
-#define CS_DB_BUNDLES "bundles"       /* bundle number (integer key) -> bundle */
-#define CS_DB_INDEX "index"           /* hash key (integer key) -> chunk numbers (dup, integer) */
+#define CS_DB_BUNDLES "bundles"       /* pack key -> bundles, one behind the other */
+#define CS_DB_INDEX "index"           /* one key -> index rows (dup, fixed) */
 #define CS_DB_MOVED "moved"           /* chunk number (integer key) -> chunk number, XXH3-64 of both */
 #define CS_DB_POINTS "points"         /* point seq (integer key) -> point record */
 #define CS_DB_SERIES "series"         /* series name -> series record */
@@ -74,6 +75,27 @@
 #define CS_TRASH_PURGED INT64_MIN
 
 /*
+ * Pack key: what lies in a value of the bundles table
+ *   0  8  number of its last bundle, big-endian
+ *   then from the last bundle to the first
+ *      var   its length
+ *      var   (not after the first) how much less the number of the one before it is
+ * All numbers / CS_BUNDLE_RUN are the same; the lengths add up to the value's.
+ */
+#define CS_BUNDLE_RUN 16u
+#ifndef CS_PACK_TARGET
+#define CS_PACK_TARGET (384u << 10) /* a pack has no more bundles than fit in here, or one */
+#endif
+
+/*
+ * Index row, all of it big-endian
+ *   0  5  the first bytes of a chunk's hash
+ *   5  7  chunk number
+ */
+#define CS_INDEX_KEY "h"
+#define CS_INDEX_ROW_SIZE 12
+
+/*
  * Bundle: header, slot table, payload
  *   0  8  XXH3-64 of everything that follows, the seed being the number of the bundle:
  *         a damaged tree may lead to another bundle, whose bytes are as sound
@@ -109,13 +131,14 @@
 /* A chunk number is bundle << 16 | slot. */
 #define CS_SLOT_BITS 16
 #define CS_SLOTS_MAX 65535u
-#define CS_BUNDLE_NUMBER_MAX ((1ull << 46) - 1)
+#define CS_BUNDLE_NUMBER_MAX ((1ull << 40) - 1)
 #define CS_CHUNK_NUMBER_MAX (CS_BUNDLE_NUMBER_MAX << CS_SLOT_BITS | CS_SLOTS_MAX)
 
 /* Sizes, chosen by measurement: see chunkstore(7). */
 #define CS_CHUNK_MAX (4u << 20)        /* no chunk is longer, stored or read */
 #define CS_BUNDLE_RAW_MAX (8u << 20)   /* no bundle holds more, stored or read */
 #define CS_BUNDLE_FRAMES_MAX (8u << 20) /* of deltas, likewise */
+#define CS_BUNDLE_STORED_MAX (32u << 20) /* with its table: so long is none */
 #ifndef CS_BUNDLE_DATA_TARGET /* tests/perf/density tries others */
 #define CS_BUNDLE_DATA_TARGET (512u << 10) /* a data bundle is closed when it holds this much */
 #endif

@@ -81,9 +81,13 @@ struct gc {
 	size_t used, cap;
 	struct cs_bundle_item *items; /* slot.off: in raw */
 	size_t items_cap;
-	uint64_t number;
+	uint64_t number; /* the next of a run, or a multiple of CS_BUNDLE_RUN: none left */
 	uint32_t nslots;
 	int kind;
+	/* bundles that are complete, of one run, to be put together */
+	struct cs_bundle_stored ready[CS_BUNDLE_RUN];
+	uint32_t nready;
+	size_t ready_bytes;
 };
 
 static int tick(struct gc *g, struct cs_error *err)
@@ -191,7 +195,22 @@ static int delete_bundle(struct gc *g, const struct cs_mark_bundle *b, const str
 
 /* ---- survivors */
 
-static int flush_survivors(struct gc *g, struct cs_error *err)
+static void drop_ready(struct gc *g)
+{
+	while (g->nready)
+		free((void *)(uintptr_t)g->ready[--g->nready].data);
+	g->ready_bytes = 0;
+}
+
+static int put_ready(struct gc *g, struct cs_error *err)
+{
+	int rc = g->dry ? CS_OK : cs_bundles_put(g->txn, g->ready, g->nready, err);
+	drop_ready(g);
+	return rc;
+}
+
+/* The open bundle is complete. */
+static int close_survivors(struct gc *g, struct cs_error *err)
 {
 	if (g->nslots == 0)
 		return CS_OK;
@@ -203,13 +222,21 @@ static int flush_survivors(struct gc *g, struct cs_error *err)
 				  &len);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
-	if (!g->dry)
-		rc = cs_bundles_put(g->txn, g->number, out, len, err);
-	free(out);
+	g->ready[g->nready++] = (struct cs_bundle_stored){ g->number++, out, len };
+	g->ready_bytes += len;
 	g->stored_again += len;
 	g->used = 0;
 	g->nslots = 0;
-	return rc;
+	return g->number % CS_BUNDLE_RUN && g->ready_bytes < CS_PACK_TARGET ? CS_OK :
+									      put_ready(g, err);
+}
+
+/* Before a commit: a run that was begun ends with the transaction that took it. */
+static int flush_survivors(struct gc *g, struct cs_error *err)
+{
+	int rc = close_survivors(g, err);
+	g->number = 0;
+	return rc == CS_OK ? put_ready(g, err) : rc;
 }
 
 static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *err)
@@ -217,12 +244,13 @@ static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *
 	size_t target = kind == CS_BUNDLE_META ? CS_BUNDLE_META_TARGET : CS_BUNDLE_DATA_TARGET;
 	if (g->nslots &&
 	    (g->kind != kind || g->used + len > target || g->nslots >= CS_SLOTS_MAX)) {
-		int rc = flush_survivors(g, err);
+		int rc = close_survivors(g, err);
 		if (rc != CS_OK)
 			return rc;
 	}
 	if (g->nslots == 0) {
-		int rc = g->dry ? CS_OK : cs_bundles_reserve(g->txn, 1, &g->number, err);
+		int rc = g->dry || g->number % CS_BUNDLE_RUN ?
+				 CS_OK : cs_bundles_reserve(g->txn, CS_BUNDLE_RUN, &g->number, err);
 		if (rc != CS_OK)
 			return rc;
 		g->kind = kind;
@@ -311,7 +339,7 @@ static int sweep_one(struct gc *g, const struct cs_mark_bundle *b, size_t *work,
 		if (v.live == 0) {
 			rc = delete_bundle(g, b, &v, err);
 			g->result.bundles_freed += rc == CS_OK;
-			*work += v.stored / 8; /* its pages are only entered into a list */
+			*work += CS_PACK_TARGET / 2; /* its neighbours are written again */
 		} else {
 			rc = rewrite_bundle(g, b, &v, err);
 			*work += v.h.raw_len + v.frames_len;
@@ -386,6 +414,7 @@ static int no_room(struct gc *g, const struct gc *before, size_t work)
 		return CS_E_FULL;
 	g->used = 0;
 	g->nslots = 0;
+	g->number = 0;
 	g->result = before->result;
 	g->stored_again = before->stored_again;
 	if (tried > 1) {
@@ -415,6 +444,7 @@ static int sweep_step(struct gc *g, struct cs_error *err)
 	}
 	if (rc == CS_OK)
 		rc = flush_survivors(g, err);
+	drop_ready(g);
 	rc = end(g, rc, err);
 	return rc == CS_E_FULL && !g->dry ? no_room(g, &before, work) : rc;
 }

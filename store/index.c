@@ -1,57 +1,85 @@
 /* SPDX-License-Identifier: MIT */
 #include "index.h"
 
+#include "format.h"
 #include "hash.h"
+
+#include <string.h>
+
+#define CHUNK_BITS 56
+#define HASH_SIZE 5u
+#define ROWS_A_PAGE 170u /* at least: LMDB's pages of fixed rows are half full or more */
+
+_Static_assert(CS_CHUNK_NUMBER_MAX < UINT64_C(1) << CHUNK_BITS, "a chunk number in a row");
+
+struct row {
+	uint8_t b[CS_INDEX_ROW_SIZE];
+};
+
+static void row_pack(struct row *r, const struct cs_hash *hash, cs_chunk chunk)
+{
+	uint64_t k = cs_hash_key(hash);
+	for (unsigned i = 0; i < HASH_SIZE; i++)
+		r->b[i] = (uint8_t)(k >> (56 - 8 * i));
+	for (unsigned i = HASH_SIZE; i < CS_INDEX_ROW_SIZE; i++)
+		r->b[i] = (uint8_t)(chunk >> (8 * (CS_INDEX_ROW_SIZE - 1 - i)));
+}
+
+static struct cs_slice key(void)
+{
+	return (struct cs_slice){ CS_INDEX_KEY, 1 };
+}
+
+static struct cs_slice value_of(const struct row *r)
+{
+	return (struct cs_slice){ r->b, sizeof(r->b) };
+}
 
 int cs_index_add(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err)
 {
-	uint64_t key = cs_hash_key(hash);
-	return cs_db_put(t, CS_T_INDEX, cs_u64_key(&key), cs_u64_key(&chunk), err);
+	struct row r;
+	row_pack(&r, hash, chunk);
+	return cs_db_put(t, CS_T_INDEX, key(), value_of(&r), err);
 }
 
 int cs_index_del(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk, struct cs_error *err)
 {
-	uint64_t key = cs_hash_key(hash);
-	struct cs_slice v = cs_u64_key(&chunk);
-	return cs_db_del(t, CS_T_INDEX, cs_u64_key(&key), &v, err);
-}
-
-static int damaged(struct cs_error *err)
-{
-	return cs_fail(err, CS_E_CORRUPT, "the dedup index is damaged");
-}
-
-/* Step through the values of one key to the first past `after`: rare, two chunks share a hash. */
-static int next_dup(struct cs_txn *t, uint64_t key, cs_chunk after, cs_chunk *out,
-		    struct cs_error *err)
-{
-	struct cs_cursor *c;
-	struct cs_slice k = cs_u64_key(&key), v;
-	int rc = cs_cursor_open(t, CS_T_INDEX, &c, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = cs_cursor_move(c, CS_SEEK_EXACT, &k, &v, err);
-	while (rc == 1) {
-		if (cs_u64_value(v, out) != CS_OK)
-			rc = damaged(err);
-		else if (*out > after)
-			break;
-		else
-			rc = cs_cursor_move(c, CS_SEEK_NEXT_DUP, &k, &v, err);
-	}
-	cs_cursor_close(c);
-	return rc;
+	struct row r;
+	row_pack(&r, hash, chunk);
+	struct cs_slice v = value_of(&r);
+	return cs_db_del(t, CS_T_INDEX, key(), &v, err);
 }
 
 int cs_index_next(struct cs_txn *t, const struct cs_hash *hash, cs_chunk after, cs_chunk *out,
 		  struct cs_error *err)
 {
-	uint64_t key = cs_hash_key(hash);
-	struct cs_slice v;
-	if (after)
-		return next_dup(t, key, after, out, err);
-	int rc = cs_db_get(t, CS_T_INDEX, cs_u64_key(&key), &v, err);
-	if (rc == 1 && cs_u64_value(v, out) != CS_OK)
-		rc = damaged(err);
+	struct row r;
+	struct cs_cursor *c;
+	row_pack(&r, hash, after + 1);
+	struct cs_slice k = key(), value = value_of(&r);
+	int rc = cs_cursor_open(t, CS_T_INDEX, &c, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_cursor_move(c, CS_SEEK_DUP_GE, &k, &value, err);
+	const uint8_t *v = value.data;
+	if (rc == 1 && value.len != CS_INDEX_ROW_SIZE)
+		rc = cs_fail(err, CS_E_CORRUPT, "the dedup index is damaged");
+	else if (rc == 1 && memcmp(v, r.b, HASH_SIZE) != 0)
+		rc = 0;
+	if (rc == 1) {
+		*out = 0;
+		for (unsigned i = HASH_SIZE; i < CS_INDEX_ROW_SIZE; i++)
+			*out = *out << 8 | v[i];
+	}
+	cs_cursor_close(c);
+	return rc;
+}
+
+int cs_index_pages(struct cs_txn *t, uint64_t *out, struct cs_error *err)
+{
+	uint64_t rows;
+	int rc = cs_db_rows(t, CS_T_INDEX, &rows, err);
+	if (rc == CS_OK)
+		*out = rows / ROWS_A_PAGE + 1;
 	return rc;
 }

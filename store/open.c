@@ -177,6 +177,8 @@ static uint64_t next_data_bundle(struct cs_store *s, uint64_t number)
 			break;
 		if (cs_bundle_header_unpack(v.data, v.len, &h) == CS_OK && h.kind == CS_BUNDLE_DATA)
 			found = at;
+		else /* a run is of one kind */
+			at |= CS_BUNDLE_RUN - 1;
 		cs_db_unload(t, v);
 	}
 	cs_txn_end(t);

@@ -23,7 +23,7 @@
 #define BATCH_ROWS 65536u
 #define BATCH_PAGES 4096u
 #define BOX_SLOTS 4096u /* a bundle is closed when it holds that many chunks */
-#define NUMBERS 65536u  /* bundle numbers taken at once */
+#define NUMBERS 65536u  /* bundle numbers taken at once; a place uses them in runs */
 #define DELTA_MIN 256u /* a shorter chunk is not worth a second bundle when it is read */
 #define THREADS_MAX 64u
 #define PENDING_BUCKETS 16384u
@@ -63,7 +63,8 @@ struct cs_pipeline {
 	struct box *open[PLACES];
 	struct pending *bucket[PENDING_BUCKETS];
 	struct pending *spare;
-	uint64_t next_number, numbers_left;
+	uint64_t next_number, numbers_left; /* not yet of a place's run */
+	uint64_t run[PLACES]; /* the next number of each; a multiple of CS_BUNDLE_RUN: none left */
 	struct cs_pipeline_stats stats; /* stored: guarded by lock */
 
 	pthread_mutex_t lock;
@@ -130,10 +131,13 @@ static int take_numbers(struct cs_pipeline *p, struct cs_error *err)
 static int box_open(struct cs_pipeline *p, int kind, int place, size_t room,
 		    struct cs_error *err)
 {
-	if (!p->numbers_left) {
-		int rc = take_numbers(p, err);
+	if (p->run[place] % CS_BUNDLE_RUN == 0) {
+		int rc = p->numbers_left ? CS_OK : take_numbers(p, err);
 		if (rc != CS_OK)
 			return rc;
+		p->run[place] = p->next_number;
+		p->next_number += CS_BUNDLE_RUN;
+		p->numbers_left -= CS_BUNDLE_RUN;
 	}
 	struct box *b = cs_zalloc(sizeof(*b));
 	size_t cap = target_of(place) + (256u << 10);
@@ -146,8 +150,7 @@ static int box_open(struct cs_pipeline *p, int kind, int place, size_t room,
 	b->cap = cap;
 	b->kind = (uint8_t)kind;
 	b->place = (uint8_t)place;
-	b->number = p->next_number++;
-	p->numbers_left--;
+	b->number = p->run[place]++;
 	p->open[place] = b;
 	return CS_OK;
 }
@@ -439,15 +442,34 @@ static int put_rows(struct cs_txn *t, struct box *const *boxes, size_t nboxes,
 	return rc;
 }
 
-static int put_batch(struct cs_txn *t, struct box *const *boxes, size_t n, struct cs_error *err)
+static int stored_compare(const void *a, const void *b)
+{
+	const struct cs_bundle_stored *x = a, *y = b;
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static int put_bundles(struct cs_txn *t, struct box *const *boxes, size_t n, struct cs_error *err)
 {
 	size_t bytes = 0;
-	for (size_t i = 0; i < n; i++)
-		bytes += boxes[i]->stored_len;
+	struct cs_bundle_stored *list = cs_alloc((n + 1) * sizeof(*list));
+	if (!list)
+		return cs_fail(err, CS_E_NOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		const struct box *b = boxes[i];
+		list[i] = (struct cs_bundle_stored){ b->number, b->stored, b->stored_len };
+		bytes += b->stored_len;
+	}
+	qsort(list, n, sizeof(*list), stored_compare);
 	int rc = cs_txn_leave_room(t, bytes, err);
-	for (size_t i = 0; i < n && rc == CS_OK; i++)
-		rc = cs_bundles_put(t, boxes[i]->number, boxes[i]->stored, boxes[i]->stored_len,
-				    err);
+	if (rc == CS_OK)
+		rc = cs_bundles_put(t, list, n, err);
+	free(list);
+	return rc;
+}
+
+static int put_batch(struct cs_txn *t, struct box *const *boxes, size_t n, struct cs_error *err)
+{
+	int rc = put_bundles(t, boxes, n, err);
 	return rc == CS_OK ? put_rows(t, boxes, n, err) : rc;
 }
 
@@ -461,7 +483,7 @@ static int commit_batch(struct cs_pipeline *p, struct box *const *boxes, size_t 
 		return rc;
 	rc = put_batch(t, boxes, n, err);
 	if (rc == CS_OK)
-		rc = cs_db_leaf_pages(t, CS_T_INDEX, pages, err);
+		rc = cs_index_pages(t, pages, err);
 	if (rc != CS_OK) {
 		cs_txn_end(t);
 		return rc;
@@ -536,7 +558,7 @@ static int count_index_pages(struct cs_pipeline *p, struct cs_error *err)
 	struct cs_txn *t;
 	int rc = cs_txn_read(p->store->db, &t, err);
 	if (rc == CS_OK) {
-		rc = cs_db_leaf_pages(t, CS_T_INDEX, &p->index_pages, err);
+		rc = cs_index_pages(t, &p->index_pages, err);
 		cs_txn_end(t);
 	}
 	return rc;

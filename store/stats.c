@@ -61,6 +61,7 @@ static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct c
 			if (rc != 1)
 				break;
 			from = number + 1;
+			st->bundles++;
 			st->stored_bytes += v.len;
 			if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
 				continue; /* verify's business */
@@ -160,7 +161,6 @@ int cs_store_stats(struct cs_store *s, struct cs_store_stats *out, struct cs_err
 		return rc;
 	memcpy(id.b, s->header.id, sizeof(id.b));
 	cs_hash_hex(&id, st.id);
-	st.bundles = d.rows[CS_T_BUNDLES];
 	st.index_rows = d.rows[CS_T_INDEX];
 	st.moved_rows = d.rows[CS_T_MOVED];
 	st.file_bytes = d.file_bytes;

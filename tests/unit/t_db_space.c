@@ -481,8 +481,8 @@ static void unload_spares_what_was_just_written(void **state)
 static void fill_rest(struct cs_db *db)
 {
 	struct cs_txn *t = begin(db);
-	for (unsigned i = 0; i < 12000; i++) {
-		uint64_t key = rng_next(&rng), chunk = i;
+	for (unsigned i = 0; i < 32000; i++) {
+		uint64_t key = i < 20000 ? 7 : rng_next(&rng), chunk = rng_next(&rng);
 		if (i % 10 == 0)
 			key = i % 40; /* four keys with 300 values each: a tree of its own */
 		if (i % 10 == 1)
@@ -536,7 +536,8 @@ static const struct cs_punch_opts cut_end = { .cut = true };
 static int move_round(struct cs_db *db, struct cs_punch *p, bool stir)
 {
 	const struct cs_move_opts move = { .floor = p->used_pages + p->used_pages / 32 + 64,
-					   .limit = p->end_page, .stir = stir };
+					   .limit = p->end_page, .stir = stir,
+					   .step_bytes = stir ? 100000 : 0 };
 	struct cs_move r = { 0 };
 	struct cs_txn *t;
 	while (!r.done)

@@ -323,7 +323,7 @@ static void forge(struct forged *f, int kind)
 	size_t len;
 	assert_int_equal(cs_bundle_encode(c, f->number, kind, f->items, f->n, &out, &len), CS_OK);
 	assert_int_equal(cs_txn_write(f->s->db, &t, NULL), CS_OK);
-	assert_int_equal(cs_bundles_put(t, f->number, out, len, NULL), CS_OK);
+	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ f->number, out, len }, 1, NULL), CS_OK);
 	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
 	cs_compressor_free(c);
 	free(out);
@@ -406,7 +406,7 @@ static void a_damaged_base_is_told_of_with_all_that_need_it(void **state)
 	uint8_t *copy = malloc(v.len);
 	memcpy(copy, v.data, v.len);
 	copy[v.len / 2] ^= 1;
-	assert_int_equal(cs_bundles_put(t, number, copy, v.len, NULL), CS_OK);
+	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ number, copy, v.len }, 1, NULL), CS_OK);
 	free(copy);
 	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
 	reopen(&s);

@@ -78,7 +78,8 @@ static void spoil_bundles(struct cs_store *s, uint64_t from, int kind, spoil_fn 
 		spoil(copy, len);
 		assert_int_equal(cs_bundles_del(t, number, NULL), CS_OK);
 		if (copy[0] != 0xff)
-			assert_int_equal(cs_bundles_put(t, number, copy, len, NULL), CS_OK);
+			assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ number, copy, len }, 1,
+							NULL), CS_OK);
 	}
 	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
 }

@@ -46,7 +46,7 @@ static void an_unknown_format_is_refused_by_name(void **state)
 	h.version = CS_FORMAT_VERSION + 1;
 	cs_store_header_pack(&h, bytes);
 	assert_int_equal(cs_store_header_unpack(bytes, sizeof(bytes), &out, &err), CS_E_VERSION);
-	assert_non_null(strstr(err.text, "format 2"));
+	assert_non_null(strstr(err.text, "format 3"));
 	h = sample_header;
 	h.incompat = 1u << 30;
 	cs_store_header_pack(&h, bytes);
