@@ -276,25 +276,35 @@ const char *cs_listing_tag(const struct cs_listing *l, uint64_t n)
 	return row ? l->text + row->name : NULL;
 }
 
+static int note_damage(struct cs_listing *l, int r, const struct cs_error *err)
+{
+	if (r != CS_E_CORRUPT)
+		return r;
+	l->damage = *err;
+	return 0;
+}
+
 /* The root of a mount with at=: each series is the tree of that time. */
 struct as_of {
 	struct cs_store *store;
 	struct cs_listing *l;
 	struct cs_time at;
-	struct cs_error *err;
 };
 
 static int add_as_of(void *arg, const struct cs_series *s)
 {
 	const struct as_of *a = arg;
+	struct cs_error err;
 	struct cs_point p;
 
 	if (s->points == 0)
 		return 0;
-	int r = cs_point_at(a->store, s->name, a->at, &p, a->err);
+	int r = cs_point_at(a->store, s->name, a->at, &p, &err);
 	if (r == CS_E_NOTFOUND || (r == 0 && !numbered(&p)))
 		return 0;
-	return r < 0 ? r : add(a->l, COOKIE_FIRST + s->id, s->name, cs_inode_point(p.seq, 0), S_IFDIR);
+	if (r < 0)
+		return note_damage(a->l, r, &err);
+	return add(a->l, COOKIE_FIRST + s->id, s->name, cs_inode_point(p.seq, 0), S_IFDIR);
 }
 
 /* Points that cannot be read do not hide the others; whoever lists is told at the end. */
@@ -303,10 +313,7 @@ static int list_points(struct cs_store *store, const char *series, cs_point_fn *
 {
 	int r = cs_points_list(store, series, NULL, fn, arg, err);
 
-	if (r != CS_E_CORRUPT)
-		return r;
-	l->damage = *err;
-	return 0;
+	return note_damage(l, r, err);
 }
 
 static int list_root(struct cs_store *store, struct cs_listing *l, struct cs_error *err)
@@ -325,7 +332,7 @@ static int list_root(struct cs_store *store, struct cs_listing *l, struct cs_err
 		if (r < 0)
 			return r;
 	}
-	return cs_series_list(store, add_series, l, err);
+	return note_damage(l, cs_series_list(store, add_series, l, err), err);
 }
 
 static int list_series(struct cs_store *store, uint32_t id, struct cs_listing *l,
@@ -338,9 +345,7 @@ static int list_series(struct cs_store *store, uint32_t id, struct cs_listing *l
 	if (r < 0)
 		return r;
 	r = cs_point_by_name(store, s.name, "latest", &newest, err);
-	if (r == CS_E_NOTFOUND)
-		return 0;
-	if (r < 0 && r != CS_E_CORRUPT)
+	if (r < 0 && r != CS_E_NOTFOUND && r != CS_E_CORRUPT)
 		return r;
 	if (r == 0 && numbered(&newest)) {
 		r = add(l, 1, "latest", cs_inode_virtual(CS_KIND_LATEST, (uint32_t)newest.seq),
@@ -349,6 +354,14 @@ static int list_series(struct cs_store *store, uint32_t id, struct cs_listing *l
 			return r;
 	}
 	return list_points(store, s.name, add_point, l, l, err);
+}
+
+static int list_as_of(struct cs_store *store, struct cs_time at, struct cs_listing *l,
+		      struct cs_error *err)
+{
+	struct as_of a = { store, l, at };
+
+	return note_damage(l, cs_series_list(store, add_as_of, &a, err), err);
 }
 
 static int list_levels(struct cs_listing *l)
@@ -380,8 +393,7 @@ static int list(struct cs_store *store, const struct cs_listing_what *what, stru
 	switch (i.kind) {
 	case CS_KIND_ROOT:
 		if (what->at)
-			return cs_series_list(store, add_as_of,
-					      &(struct as_of){ store, l, *what->at, err }, err);
+			return list_as_of(store, *what->at, l, err);
 		return list_root(store, l, err);
 	case CS_KIND_SERIES:
 		return list_series(store, (uint32_t)i.id, l, err);

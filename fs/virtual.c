@@ -502,9 +502,12 @@ static int dir_attr(struct cs_virtual *v, struct cs_inode i, struct stat *st, st
 		return 0;
 	}
 	r = cs_series_list(v->store, sum_series, &w, err);
-	if (r < 0)
+	if (r < 0 && r != CS_E_CORRUPT)
 		return r;
 	set_times(st, w.newest);
+	st->st_nlink = 1;
+	if (r < 0) /* what can be read can be found */
+		return 0;
 	if (v->opts.at)
 		return count_root(v, st, err);
 	if (i.kind == CS_KIND_ROOT)

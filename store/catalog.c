@@ -53,22 +53,38 @@ static void series_fill(struct cs_series *out, const char *name, const struct cs
 	out->points = r->points;
 }
 
+/* The series after `after`: as cs_series_next, and 0 only if none was lost. */
+static int next_series(struct cs_store *s, const char *after, char name[CS_SERIES_MAX + 1],
+		       struct cs_series_record *out, struct cs_error *err)
+{
+	struct cs_txn *t;
+	*name = 0;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_series_next(t, after, name, out, err);
+	if (rc == 0)
+		rc = cs_series_lost(t, err);
+	cs_txn_end(t);
+	return rc;
+}
+
 int cs_series_list(struct cs_store *s, cs_series_fn *fn, void *arg, struct cs_error *err)
 {
-	char name[CS_SERIES_MAX + 1] = "";
+	char last[CS_SERIES_MAX + 1] = "", name[CS_SERIES_MAX + 1];
+	struct cs_error why;
+	int damage = CS_OK;
 	for (;;) {
-		struct cs_txn *t;
 		struct cs_series_record r;
 		struct cs_series series;
-		char after[CS_SERIES_MAX + 1];
-		memcpy(after, name, sizeof(after));
-		int rc = cs_txn_read(s->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		rc = cs_series_next(t, after, name, &r, err);
-		cs_txn_end(t);
+		int rc = next_series(s, last, name, &r, damage ? &why : err);
+		if (rc == CS_E_CORRUPT && *name)
+			damage = rc; /* of the first one err tells */
+		else if (rc != 1)
+			return damage ? damage : rc;
+		memcpy(last, name, sizeof(last));
 		if (rc != 1)
-			return rc;
+			continue;
 		series_fill(&series, name, &r);
 		rc = fn(arg, &series);
 		if (rc)
@@ -110,7 +126,7 @@ static int get_point(struct cs_txn *t, uint64_t seq, struct cs_point *out, struc
 	rc = cs_points_listed(t, &r, err);
 	if (rc == 1)
 		rc = cs_point_from_record(t, &r, out, err);
-	else if (rc == 0)
+	else if (rc == 0 && (rc = cs_point_lost(t, &r, err)) == CS_OK)
 		rc = cs_fail(err, CS_E_NOTFOUND, "point %s (number %llu) is not in the list",
 			     r.name, (unsigned long long)seq);
 	cs_point_record_release(&r);
@@ -134,6 +150,19 @@ static int get_named(struct cs_txn *t, uint32_t series_id, const char *name, uin
 	return rc;
 }
 
+/* The end of a series' list: was none of its points lost? A series that is gone by now lost none. */
+static int end_of_series(struct cs_txn *t, uint32_t series_id, struct cs_error *err)
+{
+	struct cs_series_record r;
+	char name[CS_SERIES_MAX + 1];
+	int rc = cs_series_name(t, series_id, name, err);
+	if (rc == CS_OK)
+		rc = cs_series_find(t, name, &r, err);
+	if (rc == 1)
+		rc = cs_names_lost(t, &r, err);
+	return rc == CS_E_NOTFOUND ? CS_OK : rc;
+}
+
 /*
  * The point after `after` in a series: 1, 0 at the end. CS_E_CORRUPT with a
  * name: it is that point alone which cannot be read.
@@ -152,6 +181,8 @@ static int next_point(struct cs_store *s, uint32_t series_id, const char *after,
 	if (rc == 1) {
 		rc = get_named(t, series_id, name, seq, out, err);
 		rc = rc == CS_OK ? 1 : rc;
+	} else if (rc == 0) {
+		rc = end_of_series(t, series_id, err);
 	}
 	cs_txn_end(t);
 	return rc;
@@ -232,6 +263,9 @@ static int no_such_point(struct cs_txn *t, const char *series, const struct cs_s
 			 const char *name, struct cs_error *err)
 {
 	struct cs_trash_row row;
+	int rc = cs_names_lost(t, r, err);
+	if (rc != CS_OK)
+		return rc;
 	if (cs_trash_get(t, r->id, name, &row, NULL) == 1 && row.purge_after != CS_TRASH_PURGED)
 		return cs_fail(err, CS_E_NOTFOUND, "point %s/%s is in the trash", series, name);
 	if (r->points == 0)
@@ -290,7 +324,7 @@ int cs_point_at(struct cs_store *s, const char *series, struct cs_time at, struc
 	rc = cs_series_find(t, series, &r, err);
 	if (rc == 0)
 		rc = cs_fail(err, CS_E_NOTFOUND, "no series named %s", series);
-	else if (rc == 1)
+	else if (rc == 1 && (rc = cs_names_lost(t, &r, err)) == CS_OK) /* an older one would be wrong */
 		rc = cs_catalog_before(t, r.id, before, name, &seq, err);
 	if (rc == 0)
 		rc = cs_fail(err, CS_E_NOTFOUND, "no point of %s is as old as %s", series, shown);
@@ -298,6 +332,12 @@ int cs_point_at(struct cs_store *s, const char *series, struct cs_time at, struc
 		rc = get_named(t, r.id, name, seq, out, err);
 	cs_txn_end(t);
 	return rc;
+}
+
+static bool looks_like_id(const char *text)
+{
+	size_t n = strlen(text);
+	return n >= 4 && n <= 32 && strspn(text, "0123456789abcdef") == n;
 }
 
 /* SERIES, or a prefix of an id: a series that is named like an id is meant as a series. */
@@ -322,6 +362,8 @@ static int series_or_id(struct cs_txn *t, const char *text, struct cs_point *out
 			       text);
 	if (count == 1)
 		return get_point(t, seq, out, err);
+	if (looks_like_id(text) && (rc = cs_ids_lost(t, err)) != CS_OK)
+		return rc;
 	if (strlen(text) >= 4 && cs_ids_find(t, text, CS_IN_TRASH, &seq, &count, NULL) == CS_OK && count)
 		return cs_fail(err, CS_E_NOTFOUND, "point %s is in the trash", text);
 	return cs_fail(err, CS_E_NOTFOUND, "no point or series named %s", text);

@@ -54,7 +54,7 @@ static const struct {
 };
 
 /* Read a byte of every page of what the caller will look at. */
-static int touch(const MDB_val *v)
+static void touch(const MDB_val *v)
 {
 	const volatile uint8_t *p = v->mv_data;
 	size_t n = v->mv_size < CS_DB_TOUCHED ? v->mv_size : CS_DB_TOUCHED;
@@ -62,19 +62,41 @@ static int touch(const MDB_val *v)
 		(void)p[i];
 	if (n)
 		(void)p[n - 1];
+}
+
+/*
+ * A damaged page may lead anywhere. What lies outside the map is no item, unless
+ * the transaction writes and has pages of its own.
+ */
+static int in_map(const struct cs_txn *t, const MDB_val *v)
+{
+	uintptr_t map = (uintptr_t)t->db->map, at = (uintptr_t)v->mv_data;
+	if (map && !t->write &&
+	    (at < map || at - map > t->db->map_len || v->mv_size > t->db->map_len - (at - map)))
+		return MDB_CORRUPTED;
 	return 0;
 }
 
-static int get_value(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v)
+static int look_at(const struct cs_txn *t, const MDB_val *v)
 {
-	int rc = mdb_get(txn, dbi, k, v);
-	return rc ? rc : touch(v);
+	int rc = in_map(t, v);
+	if (rc == 0)
+		touch(v);
+	return rc;
 }
 
-static int move_cursor(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+static int get_value(struct cs_txn *t, MDB_dbi dbi, MDB_val *k, MDB_val *v)
+{
+	int rc = mdb_get(t->txn, dbi, k, v);
+	return rc ? rc : look_at(t, v);
+}
+
+static int move_cursor(struct cs_txn *t, MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
 {
 	int rc = mdb_cursor_get(c, k, v, op);
-	return rc ? rc : touch(v);
+	if (rc == 0 && op != MDB_GET_BOTH_RANGE) /* which leaves the key as it was given */
+		rc = look_at(t, k);
+	return rc ? rc : look_at(t, v);
 }
 
 /* LMDB calls a short write EIO, and a full disk gives one. */
@@ -129,9 +151,45 @@ int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err)
  */
 static int begin_read(MDB_env *env, MDB_txn **txn)
 {
-	int dead, rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+	int dead, rc;
+	GUARDED(rc, mdb_txn_begin(env, NULL, MDB_RDONLY, txn));
 	if (rc == MDB_READERS_FULL && mdb_reader_check(env, &dead) == 0 && dead > 0)
-		rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+		GUARDED(rc, mdb_txn_begin(env, NULL, MDB_RDONLY, txn));
+	return rc;
+}
+
+/*
+ * A transaction begins with a look at a meta page. That it can be read is found
+ * out before, when nothing has been taken that would have to be given back.
+ */
+static int read_metas(const struct cs_db *db)
+{
+	const volatile uint8_t *p = db->map;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	if (p)
+		(void)(p[0] | p[page]);
+	return 0;
+}
+
+static int check_metas(struct cs_db *db)
+{
+	int rc;
+	cs_db_cure();
+	GUARDED(rc, read_metas(db));
+	return rc;
+}
+
+static int commit_open(MDB_txn *txn)
+{
+	int rc;
+	GUARDED(rc, mdb_txn_commit(txn));
+	return rc;
+}
+
+static int begin_write(MDB_env *env, MDB_txn **txn)
+{
+	int rc;
+	GUARDED(rc, mdb_txn_begin(env, NULL, 0, txn));
 	return rc;
 }
 
@@ -141,7 +199,7 @@ static int open_missing(struct cs_db *db, bool create, bool *missing)
 	MDB_txn *txn;
 	MDB_dbi before[CS_TABLES];
 	memcpy(before, db->dbi, sizeof(before));
-	int rc = create ? mdb_txn_begin(db->env, NULL, 0, &txn) : begin_read(db->env, &txn);
+	int rc = create ? begin_write(db->env, &txn) : begin_read(db->env, &txn);
 	if (rc)
 		return rc;
 	*missing = false;
@@ -156,7 +214,7 @@ static int open_missing(struct cs_db *db, bool create, bool *missing)
 		}
 	}
 	if (rc == 0)
-		rc = mdb_txn_commit(txn);
+		rc = commit_open(txn);
 	else
 		mdb_txn_abort(txn);
 	if (rc)
@@ -320,8 +378,32 @@ static void write_is_over(struct cs_db *db)
 		cs_turn_leave(db->turn);
 }
 
+/*
+ * A fault inside LMDB that ended beginning or ending a write transaction: its
+ * lock stays taken for as long as this process lives, and the turn as well, so
+ * that others who wait can see for whom.
+ */
+static void over(struct cs_db *db)
+{
+	if (cs_db_met)
+		db->stuck = true;
+	else
+		write_is_over(db);
+}
+
+static int check_stuck(const struct cs_db *db, struct cs_error *err)
+{
+	if (!db->stuck)
+		return CS_OK;
+	return cs_fail(err, CS_E_IO, "store %s: damage was met while writing; nothing more is "
+		       "written", db->dir);
+}
+
 int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 {
+	int rc = check_metas(db);
+	if (rc)
+		return fail(db, rc, "read", err);
 	pthread_mutex_lock(&db->lock);
 	struct cs_txn *t = db->pool;
 	if (t) {
@@ -329,9 +411,8 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		db->pooled--;
 	}
 	pthread_mutex_unlock(&db->lock);
-	int rc;
 	if (t) {
-		rc = mdb_txn_renew(t->txn);
+		GUARDED(rc, mdb_txn_renew(t->txn));
 		if (rc)
 			mdb_txn_abort(t->txn);
 	} else {
@@ -356,28 +437,57 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	t->db = db;
 	t->write = true;
-	int rc = db->turn ? cs_turn_take(db->turn, err) : CS_OK;
+	int rc = check_stuck(db, err);
+	if (rc == CS_OK && db->turn)
+		rc = cs_turn_take(db->turn, err);
 	if (rc == CS_OK && (rc = check_lock(db, err)) != CS_OK)
 		write_is_over(db);
 	if (rc != CS_OK) {
 		free(t);
 		return rc;
 	}
-	rc = mdb_txn_begin(db->env, NULL, 0, &t->txn);
+	rc = check_metas(db);
 	if (rc) {
 		write_is_over(db);
 		free(t);
 		return fail(db, rc, "write", err);
 	}
+	rc = begin_write(db->env, &t->txn);
+	if (rc) {
+		over(db);
+		free(t);
+		return fail(db, rc, "write", err);
+	}
+	t->poisoned = cs_db_poisoned();
 	*out = t;
 	return CS_OK;
+}
+
+/*
+ * What a write transaction has done when it meets damage, or reads zeros that
+ * are not in the file, may be anything: it is not committed.
+ */
+static int give_up(struct cs_txn *t, struct cs_error *err)
+{
+	struct cs_db *db = t->db;
+	cs_txn_end(t);
+	return cs_fail(err, CS_E_CORRUPT,
+		       "store %s: damage was met while writing; nothing was changed", db->dir);
+}
+
+static void meet(struct cs_txn *t, int rc)
+{
+	t->broken |= rc == EIO || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
 }
 
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 {
 	struct cs_db *db = t->db;
 	int rc;
+	if (t->broken || t->poisoned != cs_db_poisoned())
+		return give_up(t, err);
 	GUARDED(rc, mdb_txn_commit(t->txn));
+	bool fault = cs_db_met;
 	free(t);
 	if (rc == 0)
 		write_is_over(db);
@@ -398,7 +508,10 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 	rc = write_error(db, rc);
 	if (rc > 0 && !db->failed)
 		db->failed = rc;
-	write_is_over(db);
+	if (fault)
+		db->stuck = true;
+	else
+		write_is_over(db);
 	return fail(db, rc, "commit", err);
 }
 
@@ -408,9 +521,11 @@ void cs_txn_end(struct cs_txn *t)
 		return;
 	struct cs_db *db = t->db;
 	if (t->write) {
-		mdb_txn_abort(t->txn);
+		int rc;
+		GUARDED(rc, (mdb_txn_abort(t->txn), 0));
+		(void)rc;
 		free(t);
-		write_is_over(db);
+		over(db);
 		return;
 	}
 	mdb_txn_reset(t->txn);
@@ -429,6 +544,27 @@ void cs_txn_end(struct cs_txn *t)
 	}
 }
 
+uint64_t cs_txn_number(const struct cs_txn *t)
+{
+	return mdb_txn_id(t->txn);
+}
+
+static uint64_t known_as(const struct cs_txn *t, uint64_t fact)
+{
+	return fact * UINT64_C(0x9e3779b97f4a7c15) ^ (cs_txn_number(t) + 1);
+}
+
+bool cs_txn_known(const struct cs_txn *t, uint64_t fact)
+{
+	return !t->write && atomic_load(&t->db->known[fact % CS_KNOWN]) == known_as(t, fact);
+}
+
+void cs_txn_note(struct cs_txn *t, uint64_t fact)
+{
+	if (!t->write)
+		atomic_store(&t->db->known[fact % CS_KNOWN], known_as(t, fact));
+}
+
 /* ---- rows */
 
 static MDB_val val(struct cs_slice s)
@@ -443,7 +579,8 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
-	GUARDED(rc, get_value(t->txn, t->db->dbi[table], &k, &v));
+	GUARDED(rc, get_value(t, t->db->dbi[table], &k, &v));
+	meet(t, rc);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -452,25 +589,28 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	return 1;
 }
 
-static int find(MDB_txn *txn, MDB_dbi dbi, MDB_val *k, MDB_val *v)
+static int find(const struct cs_txn *t, MDB_cursor *c, MDB_val *k, MDB_val *v)
 {
-	MDB_cursor *c;
-	int rc = mdb_cursor_open(txn, dbi, &c);
-	if (rc)
-		return rc;
-	rc = mdb_cursor_get(c, k, v, MDB_SET_RANGE);
-	mdb_cursor_close(c);
-	return rc;
+	int rc = mdb_cursor_get(c, k, v, MDB_SET_RANGE);
+	if (rc == 0)
+		rc = look_at(t, k);
+	return rc ? rc : in_map(t, v);
 }
 
 int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, struct cs_slice *value,
 	       struct cs_error *err)
 {
 	MDB_val k = val(*key), v;
+	MDB_cursor *c;
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
-	GUARDED(rc, find(t->txn, t->db->dbi[table], &k, &v));
+	GUARDED(rc, mdb_cursor_open(t->txn, t->db->dbi[table], &c));
+	if (rc == 0) {
+		GUARDED(rc, find(t, c, &k, &v));
+		mdb_cursor_close(c);
+	}
+	meet(t, rc);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -482,9 +622,10 @@ int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, stru
 
 int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err)
 {
-	MDB_val v = val(part);
+	const MDB_val v = val(part);
 	int rc;
-	GUARDED(rc, touch(&v));
+	GUARDED(rc, look_at(t, &v));
+	meet(t, rc);
 	return rc ? fail(t->db, rc, "read", err) : CS_OK;
 }
 
@@ -512,6 +653,7 @@ int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	int rc;
 	cs_db_resident_check(t->db); /* a large index may be touched all over in one transaction */
 	GUARDED(rc, put(t, table, &k, &v, 0));
+	meet(t, rc);
 	return rc ? fail(t->db, write_error(t->db, rc), "write", err) : CS_OK;
 }
 
@@ -521,6 +663,7 @@ int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, si
 	MDB_val k = val(key), v = { len, NULL };
 	int rc;
 	GUARDED(rc, put(t, table, &k, &v, MDB_RESERVE));
+	meet(t, rc);
 	if (rc)
 		return fail(t->db, rc, "write", err);
 	*out = v.mv_data;
@@ -537,6 +680,7 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	if (!t->db->dbi[table])
 		return CS_OK;
 	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
+	meet(t, rc);
 	return rc && rc != MDB_NOTFOUND ? fail(t->db, rc, "write", err) : CS_OK;
 }
 
@@ -553,17 +697,34 @@ static size_t pages_of(struct cs_slice v, uintptr_t *start)
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
+#define VALUE_MAX ((size_t)64 << 20)
+static _Thread_local unsigned seen_poison; /* at the last load */
+
+static int unreadable(struct cs_error *err)
+{
+	return cs_fail(err, CS_E_IO, "the store's file cannot be read");
+}
+
 int cs_db_load(struct cs_slice value, struct cs_error *err)
 {
 	uintptr_t start;
 	size_t n = pages_of(value, &start);
 	int rc;
+	if (value.len > VALUE_MAX)
+		return cs_fail(err, CS_E_CORRUPT, "a value is too long");
+	cs_db_cure();
+	seen_poison = cs_db_poisoned();
 	do
 		rc = madvise((void *)start, n, MADV_POPULATE_READ);
 	while (rc != 0 && errno == EINTR);
-	if (rc != 0 && (errno == EFAULT || errno == EIO || errno == EHWPOISON))
-		return cs_fail(err, CS_E_IO, "the store's file cannot be read");
+	if (rc != 0 && (errno == EFAULT || errno == EIO || errno == EHWPOISON || errno == ENOMEM))
+		return unreadable(err);
 	return CS_OK; /* an older kernel: the pages come as they are touched */
+}
+
+int cs_db_intact(struct cs_error *err)
+{
+	return seen_poison == cs_db_poisoned() ? CS_OK : unreadable(err);
 }
 
 void cs_db_unload(const struct cs_txn *t, struct cs_slice value)
@@ -594,7 +755,9 @@ int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	c->txn = t;
 	c->table = table;
-	int rc = t->db->dbi[table] ? mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor) : 0;
+	int rc = 0;
+	if (t->db->dbi[table])
+		GUARDED(rc, mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor));
 	if (rc) {
 		free(c);
 		return fail(t->db, rc, "read", err);
@@ -626,7 +789,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		return 0;
 	if (how == CS_SEEK_DUP_GE)
 		v = val(*value);
-	GUARDED(rc, move_cursor(c->cursor, &k, &v, ops[how]));
+	GUARDED(rc, move_cursor(c->txn, c->cursor, &k, &v, ops[how]));
+	meet(c->txn, rc);
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -639,7 +803,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out, struct cs_error *err)
 {
 	MDB_stat m;
-	int rc = mdb_stat(t->txn, t->db->dbi[table], &m);
+	int rc;
+	GUARDED(rc, mdb_stat(t->txn, t->db->dbi[table], &m));
 	if (rc)
 		return fail(t->db, rc, "stat", err);
 	*out = m.ms_entries;

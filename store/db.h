@@ -79,6 +79,15 @@ int cs_txn_leave_room(struct cs_txn *t, uint64_t bytes, struct cs_error *err) CS
 void cs_txn_end(struct cs_txn *t);
 
 /*
+ * What was found to be so in a transaction's snapshot stays so: note it, and it
+ * is known until the next commit, or until it is crowded out. Not for writers.
+ */
+bool cs_txn_known(const struct cs_txn *t, uint64_t fact);
+void cs_txn_note(struct cs_txn *t, uint64_t fact);
+/* Grows with each commit. */
+uint64_t cs_txn_number(const struct cs_txn *t);
+
+/*
  * Values are borrowed until the transaction ends (in a write transaction:
  * until the next write). 1: found, 0: not there, negative: error. Their first
  * CS_DB_TOUCHED bytes can be read safely; for more see cs_db_load.
@@ -108,6 +117,8 @@ int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err) CS
  * each. CS_E_IO when the disk cannot give them: to touch them would be SIGBUS.
  */
 int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
+/* After reading a value that was loaded: was it all from the file? CS_E_IO: it may be zeros. */
+int cs_db_intact(struct cs_error *err) CS_MUST_CHECK;
 /*
  * The value is not needed any more: stop counting its pages as this process's
  * memory. Nothing in a write transaction, where it may lie in LMDB's own memory.

@@ -4,23 +4,70 @@
  *
  * A disk error, or a file that was cut short, shows as SIGBUS when the map is
  * touched. Pages of LMDB's trees have no checksum: a damaged one sends LMDB to
- * an address that is none (SIGSEGV) or into one of its assertions. What reads
- * the map does so under a guard: any of the three ends the read with an error,
- * and nothing else. A signal elsewhere keeps its old meaning.
+ * an address that is none (SIGSEGV), to divide by zero (SIGFPE) or into one of
+ * its assertions. LMDB is
+ * only called under a guard: each of these ends the call with an error, and
+ * nothing else. That is safe in the middle of a read, which holds no lock and
+ * owns no memory; a write is not gone on with (db.c).
+ *
+ * Values are read without a guard, after cs_db_load has brought them into
+ * memory; but the file may become shorter at that moment, or the kernel may have
+ * dropped the page. Then there is nowhere to jump to: the page, and all up to
+ * the end of its window, is replaced in the map by zeros, and counted. Whoever
+ * reads a value looks at the count afterwards (cs_db_intact). With the next
+ * transaction the map shows the file again.
+ *
+ * A signal elsewhere keeps its old meaning.
  */
 #include "db_impl.h"
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MAPS_MAX 8 /* stores that one process has open */
+#define WINDOW ((uintptr_t)2 << 20)
 
 _Thread_local sigjmp_buf *cs_db_guard;
-static struct sigaction old_bus, old_segv;
+_Thread_local int cs_db_met;
+static struct sigaction old_bus, old_segv, old_fpe;
+
+/* What a handler reads. */
+static struct map {
+	_Atomic uintptr_t start, len;
+	_Atomic int fd;
+	_Atomic bool zeros; /* somewhere in it */
+} maps[MAPS_MAX];
+static _Atomic unsigned poisoned;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for those who change maps[] */
+
+static bool show_zeros(uintptr_t at)
+{
+	for (struct map *m = maps; m < maps + MAPS_MAX; m++) {
+		uintptr_t start = m->start, end = start + m->len;
+		if (!start || at < start || at >= end)
+			continue;
+		uintptr_t from = at & ~((uintptr_t)4095);
+		uintptr_t to = (from | (WINDOW - 1)) + 1;
+		to = to < end ? to : end;
+		if (mmap((void *)from, to - from, PROT_READ,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+			return false;
+		m->zeros = true;
+		atomic_fetch_add(&poisoned, 1);
+		return true;
+	}
+	return false;
+}
 
 static void on_bad_page(int sig, siginfo_t *info, void *context)
 {
-	const struct sigaction *old = sig == SIGBUS ? &old_bus : &old_segv;
+	const struct sigaction *old = sig == SIGBUS ? &old_bus : sig == SIGSEGV ? &old_segv : &old_fpe;
 	if (cs_db_guard)
 		siglongjmp(*cs_db_guard, sig == SIGBUS ? CS_MET_SECTOR : CS_MET_PAGE);
+	if (sig == SIGBUS && show_zeros((uintptr_t)info->si_addr))
+		return;
 	if (old->sa_flags & SA_SIGINFO) {
 		old->sa_sigaction(sig, info, context);
 	} else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN) {
@@ -46,9 +93,56 @@ void cs_db_guard_install(void)
 	a.sa_sigaction = on_bad_page;
 	sigaction(SIGBUS, &a, &old_bus);
 	sigaction(SIGSEGV, &a, &old_segv);
+	sigaction(SIGFPE, &a, &old_fpe);
 }
 
 int cs_db_guard_env(MDB_env *env)
 {
 	return mdb_env_set_assert(env, on_assertion);
+}
+
+/* ---- maps */
+
+void cs_db_guard_map(void *map, size_t len, int fd)
+{
+	pthread_mutex_lock(&lock);
+	for (struct map *m = maps; m < maps + MAPS_MAX; m++) {
+		if (m->start)
+			continue;
+		m->len = len;
+		m->fd = fd;
+		m->zeros = false;
+		m->start = (uintptr_t)map;
+		break;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void cs_db_unguard_map(void *map)
+{
+	pthread_mutex_lock(&lock);
+	for (struct map *m = maps; m < maps + MAPS_MAX; m++)
+		if (map && m->start == (uintptr_t)map)
+			m->start = 0;
+	pthread_mutex_unlock(&lock);
+}
+
+unsigned cs_db_poisoned(void)
+{
+	return poisoned;
+}
+
+/* Who still reads there meets the fault anew, and the zeros. */
+void cs_db_cure(void)
+{
+	for (struct map *m = maps; m < maps + MAPS_MAX; m++) {
+		if (!m->zeros)
+			continue;
+		pthread_mutex_lock(&lock);
+		if (atomic_exchange(&m->zeros, false) && m->start &&
+		    mmap((void *)m->start, m->len, PROT_READ, MAP_SHARED | MAP_FIXED, m->fd, 0) ==
+			    MAP_FAILED)
+			m->zeros = true;
+		pthread_mutex_unlock(&lock);
+	}
 }

@@ -15,6 +15,7 @@
 #include "db.h"
 #include "turn.h"
 
+#include <errno.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -25,8 +26,13 @@ struct cs_txn {
 	MDB_txn *txn;
 	struct cs_db *db;
 	bool write;
+	bool broken; /* a write met damage: what it has done so far may be anything */
+	unsigned poisoned; /* cs_db_poisoned() when it began */
 	struct cs_txn *next;
 };
+
+/* Slots for what is known of a snapshot: see cs_txn_known. */
+#define CS_KNOWN 64
 
 struct cs_db {
 	MDB_env *env; /* immutable after open */
@@ -34,6 +40,7 @@ struct cs_db {
 	char *dir;
 	ino_t lock_ino; /* of lock.mdb; 0: unknown */
 	_Atomic int failed; /* errno of the first commit that failed: LMDB may refuse all others then */
+	_Atomic bool stuck; /* a fault left LMDB's writer lock taken */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
@@ -42,6 +49,7 @@ struct cs_db {
 	size_t map_len;
 	int statm; /* see db_resident.c */
 	_Atomic unsigned transactions;
+	_Atomic uint64_t known[CS_KNOWN]; /* hashes of a fact and a snapshot */
 	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */
 };
 
@@ -66,9 +74,17 @@ void cs_db_resident_check(struct cs_db *db);
 /* See db_guard.c. Handlers of the process, once; of an environment, before it is opened. */
 void cs_db_guard_install(void);
 int cs_db_guard_env(MDB_env *env);
+/* A map and its file, from after it was mapped until before it is unmapped. */
+void cs_db_guard_map(void *map, size_t len, int fd);
+void cs_db_unguard_map(void *map);
+/* Pages that were read without a guard and could not be, so far; put them back to what the file has. */
+unsigned cs_db_poisoned(void);
+void cs_db_cure(void);
 
 enum { CS_MET_SECTOR = 1, CS_MET_PAGE };
 extern _Thread_local sigjmp_buf *cs_db_guard;
+/* What ended the last guarded call of this thread; 0: it returned. */
+extern _Thread_local int cs_db_met;
 
 /*
  * rc = the value of call, EIO if it met a bad sector, MDB_CORRUPTED if it met a
@@ -76,21 +92,17 @@ extern _Thread_local sigjmp_buf *cs_db_guard;
  */
 #define GUARDED(rc, call)                          \
 	do {                                       \
-		sigjmp_buf here;                   \
-		switch (sigsetjmp(here, 0)) {      \
-		case 0:                            \
+		sigjmp_buf here, *outer = cs_db_guard; \
+		cs_db_met = sigsetjmp(here, 0);    \
+		if (!cs_db_met) {                  \
 			cs_db_guard = &here;       \
 			atomic_signal_fence(memory_order_seq_cst); \
 			(rc) = (call);             \
-			break;                     \
-		case CS_MET_SECTOR:                \
-			(rc) = EIO;                \
-			break;                     \
-		default:                           \
-			(rc) = MDB_CORRUPTED;      \
+		} else {                           \
+			(rc) = cs_db_met == CS_MET_SECTOR ? EIO : MDB_CORRUPTED; \
 		}                                  \
 		atomic_signal_fence(memory_order_seq_cst); \
-		cs_db_guard = NULL;                \
+		cs_db_guard = outer;               \
 	} while (0)
 
 #endif

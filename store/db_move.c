@@ -443,7 +443,7 @@ int cs_db_gather(struct cs_db *db, uint64_t floor, struct cs_error *err)
 	}
 	GUARDED(rc, mdb_env_info(db->env, &info));
 	if (rc == 0)
-		rc = mdb_env_stat(db->env, &st);
+		GUARDED(rc, mdb_env_stat(db->env, &st));
 	if (rc == 0)
 		GUARDED(rc, sum_list(r->txn, &sum));
 	cs_txn_end(r);
@@ -475,7 +475,7 @@ int cs_db_move(struct cs_db *db, const struct cs_move_opts *opts, struct cs_move
 	v.txn = t->txn;
 	GUARDED(rc, mdb_env_info(db->env, &info));
 	if (rc == 0)
-		rc = mdb_env_stat(db->env, &st);
+		GUARDED(rc, mdb_env_stat(db->env, &st));
 	if (rc == 0) {
 		v.psize = st.ms_psize;
 		v.pages = (uint64_t)info.me_last_pgno + 1;

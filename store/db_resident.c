@@ -40,10 +40,13 @@ void cs_db_resident_init(struct cs_db *db)
 		}
 	if (f)
 		fclose(f);
+	if (db->map)
+		cs_db_guard_map(db->map, db->map_len, fd);
 }
 
 void cs_db_resident_end(struct cs_db *db)
 {
+	cs_db_unguard_map(db->map);
 	if (db->statm > 0)
 		close(db->statm);
 }

@@ -33,7 +33,7 @@ static int extent(struct cs_db *db, int *fd, uint64_t *end, uint64_t *page)
 	int rc;
 	GUARDED(rc, mdb_env_info(db->env, &info));
 	if (rc == 0)
-		rc = mdb_env_stat(db->env, &st);
+		GUARDED(rc, mdb_env_stat(db->env, &st));
 	if (rc == 0)
 		rc = mdb_env_get_fd(db->env, fd);
 	if (rc == 0) {

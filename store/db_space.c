@@ -478,7 +478,7 @@ static int prepare(struct step *s, uint64_t writer, struct cs_error *err)
 	if (rc == 0)
 		GUARDED(rc, mdb_env_info(s->db->env, &info));
 	if (rc == 0)
-		rc = mdb_env_stat(s->db->env, &m);
+		GUARDED(rc, mdb_env_stat(s->db->env, &m));
 	if (rc)
 		return cs_db_fail(s->db, rc, "free pages", err);
 	s->last = mdb_txn_id(s->txn);
@@ -580,7 +580,7 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
 		if (!db->dbi[i])
 			continue;
-		rc = mdb_stat(t->txn, db->dbi[i], &m);
+		GUARDED(rc, mdb_stat(t->txn, db->dbi[i], &m));
 		s.rows[i] = m.ms_entries;
 	}
 	if (rc == 0 && fstat(fd, &st) != 0)

@@ -12,6 +12,13 @@
  */
 #include "browse.h"
 
+static int not_listed(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
+{
+	int rc = cs_point_lost(t, r, err);
+	return rc ? rc : cs_fail(err, CS_E_NOTFOUND, "no point has number %llu",
+				 (unsigned long long)r->seq);
+}
+
 static int is_there(struct cs_store *s, uint64_t seq, bool listed, struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -21,8 +28,7 @@ static int is_there(struct cs_store *s, uint64_t seq, bool listed, struct cs_err
 		return rc;
 	rc = cs_points_get(t, seq, &r, err);
 	if (rc == CS_OK && listed && (rc = cs_points_listed(t, &r, err)) >= 0)
-		rc = rc ? CS_OK : cs_fail(err, CS_E_NOTFOUND, "no point has number %llu",
-					  (unsigned long long)seq);
+		rc = rc ? CS_OK : not_listed(t, &r, err);
 	cs_point_record_release(&r);
 	cs_txn_end(t);
 	return rc;

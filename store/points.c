@@ -46,7 +46,10 @@ int cs_series_find(struct cs_txn *t, const char *name, struct cs_series_record *
 	int rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
 	if (rc == 1 && cs_series_record_unpack(v.data, v.len, out) != CS_OK)
 		return damaged(err, "a series");
-	return rc;
+	if (rc < 0)
+		return rc;
+	int bad = rc ? cs_series_paired(t, text(name), out->id, err) : cs_series_lost(t, err);
+	return bad ? bad : rc;
 }
 
 int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX + 1],
@@ -54,6 +57,7 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 {
 	struct cs_cursor *c;
 	struct cs_slice key = text(after), v;
+	*name = 0;
 	int rc = cs_cursor_open(t, CS_T_SERIES, &c, err);
 	if (rc != CS_OK)
 		return rc;
@@ -62,16 +66,18 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
 	if (rc == 1) {
 		if (!is_behind(key, text(after)) || key.len > CS_SERIES_MAX ||
-		    !cs_name_valid(key.data, key.len) ||
-		    cs_series_record_unpack(v.data, v.len, out) != CS_OK) {
+		    !cs_name_valid(key.data, key.len)) {
 			rc = damaged(err, "a series");
 		} else {
 			memcpy(name, key.data, key.len);
 			name[key.len] = 0;
+			if (cs_series_record_unpack(v.data, v.len, out) != CS_OK)
+				rc = damaged(err, "a series");
 		}
 	}
 	cs_cursor_close(c);
-	return rc;
+	int bad = rc == 1 ? cs_series_paired(t, text(name), out->id, err) : CS_OK;
+	return bad ? bad : rc;
 }
 
 int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
@@ -79,16 +85,22 @@ int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 {
 	uint64_t key = id;
 	struct cs_slice v;
+	struct cs_series_record r;
 	int rc = cs_db_get(t, CS_T_SERIES_IDS, cs_u64_key(&key), &v, err);
+	if (rc == 0) {
+		rc = cs_series_lost(t, err);
+		return rc ? rc : cs_fail(err, CS_E_NOTFOUND, "no series with id %u", id);
+	}
 	if (rc < 0)
 		return rc;
-	if (rc == 0)
-		return cs_fail(err, CS_E_NOTFOUND, "no series with id %u", id);
 	if (v.len > CS_SERIES_MAX || !cs_name_valid(v.data, v.len))
 		return damaged(err, "a series name");
 	memcpy(name, v.data, v.len);
 	name[v.len] = 0;
-	return CS_OK;
+	rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
+	if (rc == 0 || (rc == 1 && (cs_series_record_unpack(v.data, v.len, &r) != CS_OK || r.id != id)))
+		return damaged(err, "a series");
+	return rc < 0 ? rc : CS_OK;
 }
 
 int cs_series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,
@@ -253,18 +265,24 @@ static bool id_matches(const uint8_t *id, const char *hex, size_t n)
 }
 
 /* Is this point where it is looked for? A damaged record is everywhere: whoever uses it is told. */
-static int id_counts(struct cs_txn *t, uint64_t seq, enum cs_where where, struct cs_error *err)
+static int id_counts(struct cs_txn *t, struct cs_slice id, uint64_t seq, enum cs_where where,
+		     struct cs_error *err)
 {
 	struct cs_point_record r;
 	int rc = cs_points_get(t, seq, &r, err);
-	if (rc == CS_E_NOTFOUND || rc == CS_E_CORRUPT)
-		return rc == CS_E_CORRUPT;
-	if (rc != CS_OK)
+	if (rc == CS_E_CORRUPT)
+		return 1;
+	if (rc != CS_OK && rc != CS_E_NOTFOUND)
 		return rc;
+	if (rc == CS_E_NOTFOUND || memcmp(r.id, id.data, sizeof(r.id)) != 0) {
+		if (rc == CS_OK)
+			cs_point_record_release(&r);
+		return damaged(err, "a point is not where its id says");
+	}
 	struct cs_trash_row row = { 0 };
-	if (where == CS_IN_LIST)
-		rc = cs_points_listed(t, &r, err);
-	else
+	if (where == CS_IN_LIST && (rc = cs_points_listed(t, &r, err)) == 0)
+		rc = cs_point_lost(t, &r, err);
+	else if (where != CS_IN_LIST)
 		rc = cs_points_trashed(t, &r, &row, where == CS_IN_TRASH ? err : NULL);
 	cs_point_record_release(&r);
 	if (where == CS_ANYWHERE) /* a row that is damaged does not hide it */
@@ -298,7 +316,7 @@ int cs_ids_find(struct cs_txn *t, const char *hex, enum cs_where where, uint64_t
 			rc = damaged(err, "a point's id");
 			break;
 		}
-		rc = id_counts(t, s, where, err);
+		rc = id_counts(t, key, s, where, err);
 		if (rc < 0)
 			break;
 		if (rc == 1 && (*count)++ == 0)

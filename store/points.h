@@ -89,7 +89,10 @@ enum cs_where {
 int cs_ids_find(struct cs_txn *t, const char *hex, enum cs_where where, uint64_t *seq,
 		unsigned *count, struct cs_error *err) CS_MUST_CHECK;
 
-/* Series by name (1 or 0), or the first name > after. */
+/*
+ * Series by name (1 or 0), or the first name > after: CS_E_CORRUPT with a name
+ * (else it is empty): it is that series alone which cannot be read.
+ */
 int cs_series_find(struct cs_txn *t, const char *name, struct cs_series_record *out,
 		   struct cs_error *err) CS_MUST_CHECK;
 int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX + 1],
@@ -97,5 +100,17 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 /* A series' name by its id. CS_E_NOTFOUND. */
 int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 		   struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * Something was not found: CS_OK if it is not there, CS_E_CORRUPT if it may
+ * only not be found. Of all series; of a series' points by name; of all ids.
+ */
+int cs_series_lost(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
+int cs_names_lost(struct cs_txn *t, const struct cs_series_record *s,
+		  struct cs_error *err) CS_MUST_CHECK;
+int cs_ids_lost(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
+/* The same for a point that is not listed: it must be in the trash. */
+int cs_point_lost(struct cs_txn *t, const struct cs_point_record *r,
+		  struct cs_error *err) CS_MUST_CHECK;
 
 #endif

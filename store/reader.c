@@ -39,6 +39,10 @@ static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t nu
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_bundle_decode(d, number, v.data, v.len, out);
+	if (rc == CS_OK && (rc = cs_db_intact(err)) != CS_OK) {
+		cs_bundle_free(*out);
+		return rc;
+	}
 	cs_db_unload(t, v);
 	if (rc != CS_OK)
 		cs_fail(err, rc, "bundle %llu: %s", (unsigned long long)number, cs_code_text(rc));

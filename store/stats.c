@@ -15,6 +15,10 @@ int cs_store_generation(struct cs_store *s, uint64_t *out, struct cs_error *err)
 	if (rc != CS_OK)
 		return rc;
 	rc = cs_db_counter_get(t, CS_META_GENERATION, out, err);
+	if (rc == CS_E_CORRUPT) { /* what is listed needs to know of changes, not their number */
+		*out = cs_txn_number(t);
+		rc = CS_OK;
+	}
 	cs_txn_end(t);
 	return rc;
 }

@@ -444,7 +444,7 @@ static void a_lost_point_can_be_purged(void **state)
 				   NULL, NULL), CS_OK);
 	cs_point_record_release(&r);
 	commit(t);
-	assert_int_equal(cs_point_find(store, "7777", &p, NULL), CS_E_NOTFOUND);
+	assert_int_equal(cs_point_find(store, "7777", &p, NULL), CS_E_CORRUPT);
 	assert_int_equal(cs_point_find_anywhere(store, "7777", &p, NULL), CS_OK);
 	assert_int_equal(forget_one(p.seq, true), CS_FATE_DONE);
 	assert_int_equal(removed(0), 1);

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * t_damage.c - whatever is damaged in the store's file, what a mount shows is
+ * as before, or an input/output error: never other bytes, never a name that is
+ * not there any more, never a list that is shorter and says nothing.
+ *
+ * One damage after the other is done to the file of a small store that has all
+ * kinds of things; each time a process of its own looks at everything, so that
+ * one that dies or hangs is seen too. Here a sample of them, all of them with
+ * CS_TEST_LONG=1.
+ */
+#include "seen.h"
+#include "store/db_impl.h"
+#include "world.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define PAGE 4096
+
+/* What the process that looked has to say. */
+struct told {
+	bool opened;
+	struct seen_again again;
+};
+
+static struct told *told;
+static struct seen *before;
+static uint8_t *whole; /* the file as it should be */
+static size_t whole_len;
+static int fd; /* of the file that is damaged */
+
+static bool is_long(void)
+{
+	return getenv("CS_TEST_LONG") && *getenv("CS_TEST_LONG");
+}
+
+/* ---- the store */
+
+static void some_files(unsigned version)
+{
+	uint8_t text[70000];
+	char name[64];
+
+	for (int i = 0; i < 12; i++) {
+		size_t len = i < 3 ? 30 : 300 + (size_t)i * 700;
+		for (size_t k = 0; k < len; k++)
+			text[k] = (uint8_t)("etaoin shrdlu\n"[(k * 7 + k / 13 + (size_t)i) % 14]);
+		text[0] = (uint8_t)('0' + (i % 4 == 0 ? version : 0));
+		snprintf(name, sizeof(name), "tree/dir%d/file-%02d", i % 3, i);
+		world_write(name, text, len);
+	}
+}
+
+static void make_tree(void)
+{
+	char name[64], value[2000];
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "tree/dir%d", i);
+		assert_int_equal(mkdir(world_path(name), 0755), 0);
+	}
+	some_files(0);
+	world_random("tree/dir1/large", 1, 300000);
+	world_random("tree/dir2/other", 2, 90000);
+	world_write("tree/empty", "", 0);
+	assert_int_equal(mkdir(world_path("tree/nothing"), 0700), 0);
+	world_write("tree/holes", "at the start", 12);
+	assert_int_equal(truncate(world_path("tree/holes"), 200000), 0);
+	assert_int_equal(symlink("dir1/large", world_path("tree/link")), 0);
+	assert_int_equal(link(world_path("tree/dir1/large"), world_path("tree/linked")), 0);
+	memset(value, 'v', sizeof(value));
+	setxattr(world_path("tree/dir0/file-00"), "user.short", "value", 5, 0);
+	setxattr(world_path("tree/dir0/file-03"), "user.long", value, sizeof(value), 0);
+}
+
+static uint64_t point_of(struct cs_store *s, const char *series, const char *tag)
+{
+	struct cs_backup_opts o = { .series = series, .root = world_path("tree"), .force = true,
+				    .tags = &tag, .ntags = tag ? 1 : 0 };
+	struct cs_backup_result r;
+
+	assert_int_equal(cs_backup(s, &o, &r, NULL), CS_OK);
+	return r.point.seq;
+}
+
+/* Two series with several points, deltas, chunks that gc has moved, a point in the trash. */
+static void make_store(void)
+{
+	const struct cs_forget_opts keep = { 0 };
+	struct cs_store *s = world_open();
+	uint64_t old, trashed;
+
+	make_tree();
+	world_random("tree/dir0/goes", 3, 120000);
+	old = point_of(s, "web01", NULL);
+	assert_int_equal(unlink(world_path("tree/dir0/goes")), 0);
+	some_files(1);
+	point_of(s, "web01", "tagged");
+	some_files(2);
+	point_of(s, "web01", NULL);
+	trashed = point_of(s, "db", NULL);
+	point_of(s, "db", "tagged");
+	world_purge(s, old);
+	assert_int_equal(cs_points_forget(s, &trashed, 1, &keep, NULL), CS_OK);
+	world_gc(s);
+	world_verify(s);
+	cs_store_close(s);
+}
+
+/* ---- looking at it */
+
+static void ignore_line(void *arg, const char *line)
+{
+	(void)arg;
+	if (getenv("CS_TEST_SHOW"))
+		fprintf(stderr, "# %s\n", line);
+}
+
+static int open_view(struct cs_store **s, struct cs_view **v)
+{
+	const struct cs_view_opts o = { .log = ignore_line };
+	struct cs_error err;
+	int rc = cs_store_open(world_path("store"), NULL, s, &err);
+
+	if (rc != CS_OK)
+		ignore_line(NULL, err.text);
+	return rc == CS_OK ? cs_view_open(*s, &o, v, &err) : rc;
+}
+
+static void look(void)
+{
+	struct cs_store *s;
+	struct cs_view *v;
+	static const int deadly[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGALRM };
+
+	/* the test's own handlers would go on with the next test */
+	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
+		signal(deadly[i], SIG_DFL);
+	cs_db_guard_install();
+	alarm(20);
+	if (open_view(&s, &v) != CS_OK)
+		_exit(0);
+	told->opened = true;
+	seen_compare(before, v, false, &told->again);
+	cs_view_close(v);
+	cs_store_close(s);
+	_exit(0);
+}
+
+/* The sum over damages of a kind. */
+struct sum {
+	unsigned damages, harmless, partly, refused, wrong;
+	char first[640];
+};
+
+/* With the file as it is now: a new process opens it and looks at everything. */
+static void look_again(struct sum *sum, const char *what)
+{
+	int status;
+	char why[600] = "";
+
+	memset(told, 0, sizeof(*told));
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0)
+		look();
+	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+	sum->damages++;
+	if (status)
+		snprintf(why, sizeof(why), "ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	else if (told->again.wrong)
+		snprintf(why, sizeof(why), "%s", told->again.first);
+	else if (!told->opened)
+		sum->refused++;
+	else if (told->again.failed)
+		sum->partly++;
+	else
+		sum->harmless++;
+	if (*why && sum->wrong++ == 0)
+		snprintf(sum->first, sizeof(sum->first), "%s: %s", what, why);
+	if (*why && getenv("CS_TEST_SHOW"))
+		fprintf(stderr, "# %s: %s\n", what, why);
+}
+
+static void no_wrong_answers(const struct sum *sum, const char *what)
+{
+	printf("# %s: %u damages; %u met nothing, %u partly unreadable, %u refused, %u wrong\n", what,
+	       sum->damages, sum->harmless, sum->partly, sum->refused, sum->wrong);
+	if (sum->wrong)
+		fail_msg("%u of %u: first %s", sum->wrong, sum->damages, sum->first);
+}
+
+/* ---- damages */
+
+static void put(size_t at, const void *data, size_t len)
+{
+	assert_true(pwrite(fd, data, len, (off_t)at) == (ssize_t)len);
+}
+
+static void heal(size_t at, size_t len)
+{
+	put(at, whole + at, len);
+}
+
+static void flip(struct sum *sum, size_t at, unsigned bit, const char *of)
+{
+	uint8_t byte = whole[at] ^ (uint8_t)(1u << bit);
+	char what[128];
+
+	snprintf(what, sizeof(what), "%s: byte %zu, bit %u", of, at, bit);
+	put(at, &byte, 1);
+	look_again(sum, what);
+	heal(at, 1);
+}
+
+/* Rows of all tables: where they lie. "" is the table of tables. */
+struct row {
+	char table[16];
+	size_t key, key_len, value, value_len;
+};
+static struct row *rows;
+static size_t nrows;
+
+static const uint8_t *map_of_file(void)
+{
+	char line[512];
+	unsigned long from = 0;
+	FILE *f = fopen("/proc/self/maps", "re");
+
+	assert_non_null(f);
+	while (!from && fgets(line, sizeof(line), f))
+		if (strstr(line, "/data.mdb"))
+			sscanf(line, "%lx", &from);
+	fclose(f);
+	return (const uint8_t *)from;
+}
+
+static void rows_of(MDB_txn *txn, MDB_dbi dbi, const char *table, const uint8_t *map)
+{
+	MDB_cursor *c;
+	MDB_val k, v;
+
+	assert_int_equal(mdb_cursor_open(txn, dbi, &c), 0);
+	while (mdb_cursor_get(c, &k, &v, MDB_NEXT) == 0) {
+		rows = realloc(rows, (nrows + 1) * sizeof(*rows));
+		assert_non_null(rows);
+		rows[nrows] = (struct row){ .key = (size_t)((uint8_t *)k.mv_data - map),
+					    .key_len = k.mv_size,
+					    .value = (size_t)((uint8_t *)v.mv_data - map),
+					    .value_len = v.mv_size };
+		snprintf(rows[nrows++].table, sizeof(rows->table), "%s", table);
+	}
+	mdb_cursor_close(c);
+}
+
+static void find_rows(void)
+{
+	static const char *const tables[] = { "meta", "bundles", "index", "moved", "points",
+					      "series", "series_ids", "catalog", "ids", "trash" };
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	mdb_env_set_maxdbs(env, 16);
+	mdb_env_set_mapsize(env, 1 << 30);
+	assert_int_equal(mdb_env_open(env, world_path("store"), MDB_RDONLY, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+	const uint8_t *map = map_of_file();
+	assert_non_null(map);
+	assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+	rows_of(txn, dbi, "", map);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		assert_int_equal(mdb_dbi_open(txn, tables[i], 0, &dbi), 0);
+		rows_of(txn, dbi, tables[i], map);
+	}
+	mdb_txn_abort(txn);
+	mdb_env_close(env);
+}
+
+/* ---- the tests */
+
+/* Every row of every table, one bit of its value and one of its key; of short ones each byte. */
+static void a_damaged_row(void **state)
+{
+	const unsigned short_ones = is_long() ? 1 : 4;
+	struct rng r = rng_start();
+	struct sum sum = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < nrows; i++) {
+		const struct row *w = &rows[i];
+		char what[64];
+		bool index = strcmp(w->table, "index") == 0;
+		if (index && !is_long() && i % 16)
+			continue;
+		unsigned n = is_long() ? 16 : 1;
+		snprintf(what, sizeof(what), "%s, row %zu, value", *w->table ? w->table : "tables", i);
+		for (size_t k = 0; k < n || (w->value_len <= 64 && !index && k < w->value_len);
+		     k += k < n ? 1 : short_ones)
+			flip(&sum, w->value + (w->value_len <= 64 ? k % w->value_len :
+						rng_below(&r, w->value_len)),
+			     (unsigned)rng_below(&r, 8), what);
+		snprintf(what, sizeof(what), "%s, row %zu, key", *w->table ? w->table : "tables", i);
+		for (size_t k = 0; k < (is_long() ? w->key_len : n); k++)
+			flip(&sum, w->key + (is_long() ? k : rng_below(&r, w->key_len)),
+			     (unsigned)rng_below(&r, 8), what);
+	}
+	no_wrong_answers(&sum, "bits of rows");
+}
+
+/* Not a page of a long value, whose bytes from the second page on are just bytes. */
+static bool has_rows(size_t at)
+{
+	uint64_t number;
+
+	memcpy(&number, whole + at, sizeof(number));
+	return number == at / PAGE && whole[at + 10] & 3;
+}
+
+/* The first bytes of a page say how it is to be read; in a branch page all do. */
+static void a_damaged_page(void **state)
+{
+	struct rng r = rng_start();
+	struct sum heads = { 0 }, bits = { 0 };
+
+	(void)state;
+	for (size_t at = 0; at < whole_len; at += PAGE) {
+		bool of_rows = has_rows(at);
+		if (!of_rows && at >= 2 * PAGE && !is_long())
+			continue;
+		size_t head = of_rows || at < 2 * PAGE ? (is_long() ? 256 : 24) : 16;
+		for (size_t k = 0; k < head; k++)
+			for (unsigned bit = 0; bit < 8; bit++)
+				if (is_long() || rng_below(&r, 16) == 0)
+					flip(&heads, at + k, bit, "page");
+		for (unsigned k = 0; k < (is_long() ? 256 : 2); k++)
+			flip(&bits, at + rng_below(&r, PAGE), (unsigned)rng_below(&r, 8), "page");
+	}
+	no_wrong_answers(&heads, "bits of heads of pages");
+	no_wrong_answers(&bits, "bits of pages");
+}
+
+static void a_page_of_zeros(void **state)
+{
+	static const uint8_t zeros[PAGE];
+	uint8_t noise[PAGE];
+	struct rng r = rng_start();
+	struct sum zeroed = { 0 }, noisy = { 0 }, swapped = { 0 };
+	char what[64];
+
+	(void)state;
+	for (size_t at = 0; at < whole_len; at += PAGE) {
+		if (!is_long() && at >= 2 * PAGE && !has_rows(at) && rng_below(&r, 8))
+			continue;
+		snprintf(what, sizeof(what), "page %zu", at / PAGE);
+		put(at, zeros, PAGE);
+		look_again(&zeroed, what);
+		rng_bytes(&r, noise, PAGE);
+		put(at, noise, PAGE);
+		look_again(&noisy, what);
+		put(at, whole + rng_below(&r, whole_len / PAGE) * PAGE, PAGE);
+		look_again(&swapped, what);
+		heal(at, PAGE);
+	}
+	no_wrong_answers(&zeroed, "pages of zeros");
+	no_wrong_answers(&noisy, "pages of noise");
+	no_wrong_answers(&swapped, "pages with another's bytes");
+}
+
+static void a_shorter_file(void **state)
+{
+	struct sum sum = { 0 };
+	char what[64];
+
+	(void)state;
+	for (size_t len = 0; len < whole_len; len += is_long() ? 1024 : 5 * PAGE + 512) {
+		snprintf(what, sizeof(what), "%zu bytes", len);
+		assert_int_equal(ftruncate(fd, (off_t)len), 0);
+		look_again(&sum, what);
+		put(len, whole + len, whole_len - len);
+	}
+	no_wrong_answers(&sum, "shorter files");
+}
+
+/* ---- */
+
+static int setup(void **state)
+{
+	struct cs_store *s;
+	struct cs_view *v;
+	struct stat st;
+
+	if (world_begin(state) != 0)
+		return -1;
+	make_store();
+	find_rows();
+	assert_int_equal(open_view(&s, &v), 0);
+	before = seen_all(v);
+	cs_view_close(v);
+	cs_store_close(s);
+	fd = open(world_path("store/data.mdb"), O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	whole_len = (size_t)st.st_size / PAGE * PAGE;
+	whole = malloc(whole_len);
+	assert_true(whole && pread(fd, whole, whole_len, 0) == (ssize_t)whole_len);
+	told = mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(told != MAP_FAILED);
+	printf("# %zu bytes, %zu rows\n", whole_len, nrows);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	close(fd);
+	free(whole);
+	free(rows);
+	seen_free(before);
+	return world_end(state);
+}
+
+/* The test tests itself: what was not damaged is as before, all of it. */
+static void nothing_is_damaged(void **state)
+{
+	struct sum sum = { 0 };
+
+	(void)state;
+	look_again(&sum, "nothing");
+	assert_int_equal(sum.harmless, 1);
+	assert_true(told->again.same > 200);
+	assert_int_equal(told->again.failed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_damaged),
+		cmocka_unit_test(a_damaged_row),
+		cmocka_unit_test(a_damaged_page),
+		cmocka_unit_test(a_page_of_zeros),
+		cmocka_unit_test(a_shorter_file),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
