@@ -28,6 +28,8 @@
  */
 #include "awake.h"
 
+#include "thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -199,14 +201,9 @@ int cs_awake_new(const struct cs_awake_opts *opts, struct cs_awake **out, struct
 
 int cs_awake_start(struct cs_awake *a, struct cs_error *err)
 {
-	sigset_t all, old;
-
 	if (!a)
 		return 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int e = pthread_create(&a->thread, NULL, watching, a);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int e = cs_thread_start(&a->thread, watching, a);
 	if (e)
 		return cs_fail_errno(err, e, "keeping processors awake");
 	a->running = true;

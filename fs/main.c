@@ -110,6 +110,13 @@ static bool set_owner(struct args *a, const char *option, const char *value)
 	return true;
 }
 
+static bool set_damaged(struct args *a, const char *option, const char *value)
+{
+	(void)option;
+	a->mount.zeros = strcmp(value, "zeros") == 0;
+	return a->mount.zeros || strcmp(value, "eio") == 0;
+}
+
 static bool set_no_push(struct args *a, const char *option, const char *value)
 {
 	(void)option;
@@ -144,6 +151,7 @@ static const struct option_row {
 	{ "series", "NAME", set_series, "mount the points of this series alone" },
 	{ "at", "TIME", set_at, "for each series, mount the tree as of TIME" },
 	{ "owner", "UID:GID", set_owner, "show everything as owned, and readable, by UID" },
+	{ "damaged", "HOW", set_damaged, "damaged content is an error (eio), or reads as zeros" },
 	{ "nopush", NULL, set_no_push, "do not send files to the kernel ahead of the reader" },
 	{ "wakeups", "HOW", set_wakeups, "auto, or keep processors awake: fast, normal (never)" },
 	{ "noexec", NULL, pass, "let nothing be executed from the mount" },

@@ -262,6 +262,7 @@ static int open_store(struct mount *m)
 		.series = m->opts->series,
 		.has_at = m->opts->has_at,
 		.at = m->opts->at,
+		.zeros = m->opts->zeros,
 		.map_owner = m->opts->map_owner,
 		.uid = m->opts->uid,
 		.gid = m->opts->gid,

@@ -17,6 +17,7 @@ struct cs_mount_opts {
 	bool debug; /* print each request */
 	bool no_push;
 	enum cs_awake_when wakeups;
+	bool zeros; /* for content that cannot be read; else EIO */
 	bool map_owner;
 	uid_t uid; /* with map_owner */
 	gid_t gid;

@@ -35,6 +35,7 @@
 #include "push.h"
 
 #include "inode.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -434,14 +435,9 @@ int cs_push_new(struct cs_view *view, const struct cs_push_kernel *kernel, struc
 
 int cs_push_start(struct cs_push *p, struct cs_error *err)
 {
-	sigset_t all, old;
-
 	if (!p)
 		return 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int e = pthread_create(&p->thread, NULL, pushing, p);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int e = cs_thread_start(&p->thread, pushing, p);
 	if (e)
 		return cs_fail_errno(err, e, "pushing files");
 	p->running = true;

@@ -27,6 +27,7 @@ struct cs_view_opts {
 	bool map_owner;    /* everything belongs to uid and gid, and uid may read it */
 	uid_t uid;
 	gid_t gid;
+	bool zeros; /* content that cannot be read is shown as zeros; else as EIO */
 	/* One line about a damaged file, without newline. NULL: silence. */
 	void (*log)(void *arg, const char *line);
 	void *log_arg;

@@ -50,6 +50,24 @@ static int file_at(struct cs_view *v, uint64_t ino, struct cs_at *a)
 	return e;
 }
 
+/* As the options say: with zeros for what is damaged, and a line about it. */
+static int read_file(struct cs_view *v, uint64_t ino, const struct cs_at *a, uint64_t off,
+		     size_t len, struct cs_read *out, struct cs_error *err)
+{
+	uint64_t lost;
+
+	if (!v->opts.zeros)
+		return cs_file_read(a->tree, &a->node, off, len, out, err);
+	int r = cs_file_read_zeros(a->tree, &a->node, off, len, out, &lost, err);
+	if (r == 0 && lost > 0) {
+		struct cs_error why = *err;
+		cs_fail(err, why.code, "%.900s; %llu bytes from %llu on have zeros for it",
+			why.text, (unsigned long long)out->len, (unsigned long long)off);
+		cs_view_failed(v, ino, why.code, err);
+	}
+	return r;
+}
+
 int cs_view_read(struct cs_view *v, uint64_t ino, uint64_t off, size_t len,
 		 struct cs_view_read *out)
 {
@@ -59,7 +77,7 @@ int cs_view_read(struct cs_view *v, uint64_t ino, uint64_t off, size_t len,
 	ino = cs_view_from_fuse(v, ino);
 	int e = file_at(v, ino, &a);
 	if (e == 0) {
-		int r = cs_file_read(a.tree, &a.node, off, len, &out->data, &err);
+		int r = read_file(v, ino, &a, off, len, &out->data, &err);
 		if (r < 0)
 			e = cs_view_failed(v, ino, r, &err);
 	}

@@ -24,9 +24,10 @@
  */
 #include "watch.h"
 
+#include "thread.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,13 +156,7 @@ out:
 
 int cs_watch_start(struct cs_watch *w, struct cs_error *err)
 {
-	sigset_t all, old;
-
-	/* Signals are for the thread that waits for them. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int e = pthread_create(&w->thread, NULL, watching, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int e = cs_thread_start(&w->thread, watching, w);
 	if (e)
 		return cs_fail_errno(err, e, "watching the store");
 	w->running = true;

@@ -357,6 +357,13 @@ struct cs_read {
 
 int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
 		 struct cs_read *out, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * The same, but content that cannot be read is given as zeros: *lost bytes of
+ * it, and err says why of the first. Damage to what tells where content lies
+ * stays an error.
+ */
+int cs_file_read_zeros(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		       struct cs_read *out, uint64_t *lost, struct cs_error *err) CS_MUST_CHECK;
 void cs_read_release(struct cs_read *r);
 
 /*

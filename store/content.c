@@ -66,6 +66,24 @@ static int add_hole(struct cs_read *r, uint64_t len, struct cs_error *err)
 	return rc;
 }
 
+/* What is read as zeros because it cannot be read. */
+struct lost {
+	uint64_t bytes;
+	struct cs_error why; /* of the first of them */
+};
+
+static bool is_damage(int rc)
+{
+	return rc == CS_E_CORRUPT || rc == CS_E_IO;
+}
+
+static void note_lost(struct lost *l, uint64_t bytes, const struct cs_error *why)
+{
+	if (!l->bytes)
+		l->why = *why;
+	l->bytes += bytes;
+}
+
 /* Bytes off..off+len of a chunk that must be chunk_len long. */
 static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
 		     uint64_t off, uint64_t len, struct cs_error *err)
@@ -82,6 +100,23 @@ static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint
 			       (unsigned long long)chunk);
 	}
 	return add_piece(r, data + off, len, held, err);
+}
+
+/* The same, or zeros where lost is not NULL and it cannot be read. */
+static int add_or_lose(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+		       uint64_t off, uint64_t len, struct lost *lost, struct cs_error *err)
+{
+	struct cs_error why;
+	int rc = add_chunk(s, r, chunk, chunk_len, off, len, lost ? &why : err);
+	if (!lost || rc == CS_OK)
+		return rc;
+	if (is_damage(rc)) {
+		note_lost(lost, len, &why);
+		return add_hole(r, len, err);
+	}
+	if (err)
+		*err = why;
+	return rc;
 }
 
 /* ---- extents */
@@ -142,18 +177,20 @@ int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
 
 /* Bytes off..off+len of a chunk, copied. */
 static int copy_chunk(struct cs_store *s, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
-		      uint64_t off, uint64_t len, struct cs_error *err)
+		      uint64_t off, uint64_t len, struct lost *lost, struct cs_error *err)
 {
 	struct cs_read piece = { 0 };
-	int rc = add_chunk(s, &piece, chunk, chunk_len, off, len, err);
-	if (rc == CS_OK)
-		memcpy(to, piece.iov[0].iov_base, len);
+	int rc = add_or_lose(s, &piece, chunk, chunk_len, off, len, lost, err);
+	for (size_t i = 0; rc == CS_OK && i < piece.niov; i++) {
+		memcpy(to, piece.iov[i].iov_base, piece.iov[i].iov_len);
+		to += piece.iov[i].iov_len;
+	}
 	cs_read_release(&piece);
 	return rc;
 }
 
 static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t off, uint64_t end,
-			struct cs_read *r, struct cs_error *err)
+			struct cs_read *r, struct lost *lost, struct cs_error *err)
 {
 	struct cs_file_extents x = { 0 };
 	size_t copied = 0;
@@ -168,9 +205,10 @@ static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t o
 		if (r->nheld >= HELD_MAX && !r->copy && !(r->copy = cs_zalloc(end - off)))
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 		else if (r->copy && at->chunk)
-			rc = copy_chunk(s, r->copy + copied, at->chunk, at->len, skip, n, err);
+			rc = copy_chunk(s, r->copy + copied, at->chunk, at->len, skip, n, lost,
+					err);
 		else if (at->chunk)
-			rc = add_chunk(s, r, at->chunk, at->len, skip, n, err);
+			rc = add_or_lose(s, r, at->chunk, at->len, skip, n, lost, err);
 		else if (!r->copy)
 			rc = add_hole(r, n, err);
 		copied += r->copy ? n : 0;
@@ -191,8 +229,8 @@ static int not_a_file(const struct cs_entry *e, struct cs_error *err)
 		       S_ISDIR(e->mode) ? "is a directory" : "not a regular file");
 }
 
-int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
-		 struct cs_read *out, struct cs_error *err)
+static int read_file(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		     struct cs_read *out, struct lost *lost, struct cs_error *err)
 {
 	const struct cs_entry *e = &n->entry;
 	int rc;
@@ -209,14 +247,33 @@ int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_
 		rc = add_piece(out, e->bytes + off, end - off, n->held, err);
 		break;
 	case CS_CONTENT_CHUNK:
-		rc = add_chunk(t->store, out, e->chunk, e->size, off, end - off, err);
+		rc = add_or_lose(t->store, out, e->chunk, e->size, off, end - off, lost, err);
 		break;
 	default:
-		rc = read_extents(t->store, e, off, end, out, err);
+		rc = read_extents(t->store, e, off, end, out, lost, err);
 	}
 	if (rc != CS_OK)
 		cs_read_release(out);
 	return rc;
+}
+
+int cs_file_read(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		 struct cs_read *out, struct cs_error *err)
+{
+	return read_file(t, n, off, len, out, NULL, err);
+}
+
+int cs_file_read_zeros(struct cs_tree *t, const struct cs_node *n, uint64_t off, size_t len,
+		       struct cs_read *out, uint64_t *out_lost, struct cs_error *err)
+{
+	struct lost lost = { 0 };
+	int rc = read_file(t, n, off, len, out, &lost, err);
+	if (rc != CS_OK)
+		return rc;
+	*out_lost = lost.bytes;
+	if (lost.bytes && err)
+		*err = lost.why;
+	return CS_OK;
 }
 
 int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool want_data,

@@ -4,11 +4,11 @@
  *
  * A disk error, or a file that was cut short, shows as SIGBUS when the map is
  * touched. Pages of LMDB's trees have no checksum: a damaged one sends LMDB to
- * an address that is none (SIGSEGV), to divide by zero (SIGFPE) or into one of
- * its assertions. LMDB is
- * only called under a guard: each of these ends the call with an error, and
- * nothing else. That is safe in the middle of a read, which holds no lock and
- * owns no memory; a write is not gone on with (db.c).
+ * an address that is none (SIGSEGV), makes it divide by zero (SIGFPE), or leads
+ * into one of its assertions. LMDB is only called under a guard: each of these
+ * ends the call with an error, and nothing else. That is safe in the middle of
+ * a read, which holds no lock and owns no memory; a write is not gone on with
+ * (db.c).
  *
  * Values are read without a guard, after cs_db_load has brought them into
  * memory; but the file may become shorter at that moment, or the kernel may have

@@ -122,9 +122,11 @@ static void ignore_line(void *arg, const char *line)
 		fprintf(stderr, "# %s\n", line);
 }
 
+static bool with_zeros; /* look with damaged=zeros */
+
 static int open_view(struct cs_store **s, struct cs_view **v)
 {
-	const struct cs_view_opts o = { .log = ignore_line };
+	const struct cs_view_opts o = { .log = ignore_line, .zeros = with_zeros };
 	struct cs_error err;
 	int rc = cs_store_open(world_path("store"), NULL, s, &err);
 
@@ -147,7 +149,7 @@ static void look(void)
 	if (open_view(&s, &v) != CS_OK)
 		_exit(0);
 	told->opened = true;
-	seen_compare(before, v, false, &told->again);
+	seen_compare(before, v, with_zeros, &told->again);
 	cs_view_close(v);
 	cs_store_close(s);
 	_exit(0);
@@ -336,12 +338,12 @@ static void a_damaged_page(void **state)
 		bool of_rows = has_rows(at);
 		if (!of_rows && at >= 2 * PAGE && !is_long())
 			continue;
-		size_t head = of_rows || at < 2 * PAGE ? (is_long() ? 256 : 24) : 16;
+		size_t head = of_rows || at < 2 * PAGE ? (is_long() ? 128 : 24) : 16;
 		for (size_t k = 0; k < head; k++)
 			for (unsigned bit = 0; bit < 8; bit++)
 				if (is_long() || rng_below(&r, 16) == 0)
 					flip(&heads, at + k, bit, "page");
-		for (unsigned k = 0; k < (is_long() ? 256 : 2); k++)
+		for (unsigned k = 0; k < (is_long() ? 128 : 2); k++)
 			flip(&bits, at + rng_below(&r, PAGE), (unsigned)rng_below(&r, 8), "page");
 	}
 	no_wrong_answers(&heads, "bits of heads of pages");
@@ -375,6 +377,40 @@ static void a_page_of_zeros(void **state)
 	no_wrong_answers(&swapped, "pages with another's bytes");
 }
 
+/* Each bundle: with zeros, all can be read of data; of other bundles nothing else than without. */
+static void zeros_for_damaged_content(void **state)
+{
+	struct sum sum = { 0 };
+	unsigned some = 0;
+
+	(void)state;
+	for (size_t i = 0; i < nrows; i++) {
+		if (strcmp(rows[i].table, "bundles") != 0)
+			continue;
+		with_zeros = false;
+		flip(&sum, rows[i].value + rows[i].value_len - 1, 0, "bundle");
+		struct seen_again eio = told->again;
+		assert_int_equal(eio.zeroed, 0);
+		with_zeros = true;
+		flip(&sum, rows[i].value + rows[i].value_len - 1, 0, "bundle, zeros");
+		if (told->again.wrong)
+			break;
+		bool data = whole[rows[i].value + 12] == 1;
+		some += told->again.zeroed;
+		/* values of attributes are not content */
+		if (data && (told->again.failed_names || told->again.failed > 3 ||
+			     told->again.zeroed + told->again.failed != eio.failed))
+			fail_msg("row %zu: %u failed, %u zeroed, not %u", i, told->again.failed,
+				 told->again.zeroed, eio.failed);
+		else if (!data && told->again.failed_names != eio.failed_names)
+			fail_msg("row %zu: %u names failed, not %u", i, told->again.failed_names,
+				 eio.failed_names);
+	}
+	with_zeros = false;
+	no_wrong_answers(&sum, "bundles, with zeros");
+	assert_true(some > 3);
+}
+
 static void a_shorter_file(void **state)
 {
 	struct sum sum = { 0 };
@@ -388,6 +424,44 @@ static void a_shorter_file(void **state)
 		put(len, whole + len, whole_len - len);
 	}
 	no_wrong_answers(&sum, "shorter files");
+}
+
+/* After it was brought into memory, and before it was read. */
+static void a_value_that_is_cut_off(void **state)
+{
+	static uint8_t copy[1 << 20];
+	const struct row *w = NULL;
+	struct cs_slice v;
+	struct cs_txn *t;
+	struct cs_db *db;
+	uint64_t number;
+
+	(void)state;
+	for (size_t i = 0; i < nrows; i++)
+		if (strcmp(rows[i].table, "bundles") == 0 && (!w || rows[i].value_len > w->value_len))
+			w = &rows[i];
+	assert_non_null(w);
+	assert_true(w->value_len > 100000 && w->value_len < sizeof(copy));
+	memcpy(&number, whole + w->key, sizeof(number));
+	assert_int_equal(cs_db_open(world_path("store"), CS_DB_READ, &db, NULL), CS_OK);
+	cs_db_guard_install(); /* the test has handlers of its own */
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(cs_txn_read(db, &t, NULL), CS_OK);
+		assert_int_equal(cs_db_get(t, CS_T_BUNDLES, cs_u64_key(&number), &v, NULL), 1);
+		assert_int_equal(cs_db_load(v, NULL), CS_OK);
+		memcpy(copy, v.data, v.len);
+		assert_int_equal(cs_db_intact(NULL), CS_OK);
+		assert_memory_equal(copy, whole + w->value, w->value_len);
+
+		assert_int_equal(ftruncate(fd, (off_t)(w->value + 50000)), 0);
+		memcpy(copy, v.data, v.len);
+		assert_int_equal(cs_db_intact(NULL), CS_E_IO);
+		assert_memory_equal(copy, whole + w->value, 40000);
+		assert_int_equal(copy[w->value_len - 1] | copy[w->value_len - 2], 0);
+		put(w->value + 50000, whole + w->value + 50000, whole_len - w->value - 50000);
+		cs_txn_end(t);
+	}
+	cs_db_close(db);
 }
 
 /* ---- */
@@ -445,7 +519,9 @@ int main(void)
 		cmocka_unit_test(a_damaged_row),
 		cmocka_unit_test(a_damaged_page),
 		cmocka_unit_test(a_page_of_zeros),
+		cmocka_unit_test(zeros_for_damaged_content),
 		cmocka_unit_test(a_shorter_file),
+		cmocka_unit_test(a_value_that_is_cut_off),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
