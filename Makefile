@@ -8,6 +8,7 @@
 #   make test       install what is missing, build, run every test
 #   make demo       the same, then show the main job on a tree of this machine
 #   make check      the quick tests (no mounts); also: test-long asan tsan lint
+#   make fuzz       look for inputs that hurt, FUZZ_SECONDS (60) a target; needs clang
 #   make stress     everything at once for STRESS_SECONDS (300); also: stress-asan stress-tsan
 #   make bench      beside other tools, on workloads that it fetches; takes hours
 #   make scale      how it grows with entries and points; also: density BENCH='TREE --next LATER'
@@ -15,10 +16,10 @@
 #
 # Settings: CC=clang  DEVELOPER=1 (warnings are errors)  T='tests/cli/gc.t …' (only these tests)
 
-ifeq ($(origin CC),default)
-CC := gcc
-endif
 FLAVOUR ?= release
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(FLAVOUR)),clang,gcc)
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
@@ -40,6 +41,9 @@ LDFLAGS_ALL := -pie -pthread -Wl,--as-needed $(LDFLAGS)
 ifeq ($(FLAVOUR),asan)
 CFLAGS_ALL += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS_ALL += -fsanitize=address,undefined
+else ifeq ($(FLAVOUR),fuzz)
+CFLAGS_ALL += -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS_ALL += -fsanitize=address,undefined
 else ifeq ($(FLAVOUR),tsan)
 CFLAGS_ALL += -fsanitize=thread
 LDFLAGS_ALL += -fsanitize=thread
@@ -48,7 +52,7 @@ CPPFLAGS_ALL += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 CFLAGS_ALL += -fstack-protector-strong
 LDFLAGS_ALL += -Wl,-z,relro,-z,now
 else
-$(error FLAVOUR is release, asan or tsan, not '$(FLAVOUR)')
+$(error FLAVOUR is release, asan, tsan or fuzz, not '$(FLAVOUR)')
 endif
 
 # pkg-config is asked when a recipe first needs the answer, not before: on a
@@ -71,6 +75,8 @@ TOOLS_SRC := $(sort $(wildcard tools/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/t_*.c))
 UNIT_HELP_SRC := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 GEN_SRC := $(sort $(wildcard tests/gen/*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/f_*.c))
+FUZZ_HELP_SRC := $(filter-out $(FUZZ_SRC) tests/fuzz/main.c tests/fuzz/seeds.c,$(sort $(wildcard tests/fuzz/*.c)))
 IO_SRC := $(sort $(wildcard tests/crash/io_*.c))
 REPLAY_SRC := $(filter-out $(IO_SRC),$(sort $(wildcard tests/crash/*.c)))
 MAN := $(sort $(wildcard man/*.[1-9]))
@@ -80,6 +86,7 @@ LIB := $(B)/libchunkstore.a
 PROGRAMS := $(B)/chunkstore $(B)/chunkfs
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
 GEN := $(patsubst tests/gen/%.c,$(B)/tests/gen/%,$(GEN_SRC))
+FUZZ := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
 # tests/crash: the replayer, and the library that records what a program does to its files.
 CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
 # tests/waits: a library that times write transactions.
@@ -91,7 +98,7 @@ FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
 
 .PHONY: all programs tests-built check test test-long test-run asan tsan stress stress-asan stress-tsan \
-	stress-run lint demo bench scale density install deps clean FORCE
+	stress-run fuzz fuzz-run lint demo bench scale density install deps clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -135,6 +142,16 @@ $(B)/tests/parts.a: $(FS_PARTS) $(TOOLS_PARTS) $(call obj,$(UNIT_HELP_SRC)) $(B)
 $(UNIT): %: %.o $(B)/tests/parts.a $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS) $(TEST_LIBS)
 
+# A fuzz target finds inputs of its own (fuzz), or replays those that are kept.
+FUZZ_MAIN = $(if $(filter fuzz,$(FLAVOUR)),,$(call obj,tests/fuzz/main.c))
+$(FUZZ): %: %.o $(call obj,$(FUZZ_HELP_SRC) tests/fuzz/main.c) $(B)/tests/parts.a $(LIB)
+	$(LINK) $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer) -o $@ $< $(call obj,$(FUZZ_HELP_SRC)) \
+		$(FUZZ_MAIN) $(B)/tests/parts.a $(LIB) $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS)
+
+# Inputs to begin with, for tests/fuzz/corpus.
+$(B)/tests/fuzz/seeds: $(call obj,tests/fuzz/seeds.c $(FUZZ_HELP_SRC)) $(B)/tests/parts.a $(LIB)
+	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS) $(JSON_LIBS)
+
 $(GEN): %: %.o $(LIB)
 	$(LINK) -o $@ $^ $(STORE_LIBS) $(FUSE_LIBS)
 
@@ -154,9 +171,10 @@ $(GETS): tests/lib/gets.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
-tests-built: all $(UNIT) $(GEN) $(CRASH_HELP) $(WAITS_HELP) $(GETS)
+tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS)
 
--include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC))
+-include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC) \
+	$(FUZZ_SRC) $(FUZZ_HELP_SRC) tests/fuzz/main.c tests/fuzz/seeds.c)
 
 # --------------------------------------------------------------- tests
 
@@ -167,7 +185,7 @@ DEPS := tests/lib/deps.sh
 
 CHECKS := $(UNIT) $(sort $(wildcard tests/cli/*.t))
 MOUNTS := $(sort $(wildcard tests/mount/*.t))
-CRASHES := $(sort $(wildcard tests/crash/*.t) $(wildcard tests/waits/*.t))
+CRASHES := $(sort $(wildcard tests/crash/*.t) $(wildcard tests/waits/*.t) $(wildcard tests/fuzz/*.t))
 STRESS := $(sort $(wildcard tests/stress/*.t))
 LINTS := tests/lint/lint.t
 
@@ -204,6 +222,14 @@ stress-asan stress-tsan:
 
 stress-run: tests-built
 	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' tests/stress/run
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	$(DEPS) build test
+	$(SUBMAKE) fuzz-run FLAVOUR=fuzz
+
+fuzz-run: $(FUZZ)
+	BUILD=$(abspath $(B)) tests/fuzz/run $(FUZZ_SECONDS) $(T)
 
 lint:
 	$(DEPS) build test

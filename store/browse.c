@@ -10,6 +10,11 @@
  * whose last sum is in the index pages and, within a page, in the prefix sums
  * made when it is parsed. No table of inodes exists, in memory or on disk, and
  * a backup knows an entry's position when it meets it.
+ *
+ * What is found in a directory lies within the positions that it promises, and a
+ * list's names and positions go on from page to page where they left off. So in a
+ * forged store no directory holds itself, no name comes twice, and no walk meets
+ * more entries than the root says there are.
  */
 #include "browse.h"
 
@@ -138,6 +143,16 @@ static void remember(struct cs_tree *t, const struct cs_node *dir, const struct 
 	}
 }
 
+/* All entries of the page, and what is below them, lie below the directory. */
+static bool fits(const struct cs_node *dir, const struct cs_leaf *leaf)
+{
+	const struct cs_tree_page *p = &leaf->page->tree;
+	uint64_t below = dir->entry.below.entries;
+	if (leaf->first > below || leaf->weight_before > below - leaf->first)
+		return false;
+	return p->count + p->before[p->count] <= below - leaf->first - leaf->weight_before;
+}
+
 static int find_leaf(struct cs_tree *t, const struct cs_node *dir, enum cs_by by, uint64_t number,
 		     const char *name, size_t name_len, struct cs_leaf *out, struct cs_error *err)
 {
@@ -145,7 +160,11 @@ static int find_leaf(struct cs_tree *t, const struct cs_node *dir, enum cs_by by
 				name_len, out, err);
 	/* totals that promise more than the pages hold are damage, not absence */
 	if (rc == CS_E_NOTFOUND)
-		rc = damaged(t, "a directory's totals are wrong", err);
+		return damaged(t, "a directory's totals are wrong", err);
+	if (rc == CS_OK && !fits(dir, out)) {
+		cs_cache_release(out->held);
+		return damaged(t, "a directory's totals are wrong", err);
+	}
 	return rc;
 }
 
@@ -289,8 +308,11 @@ int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
 	if (rc != CS_OK)
 		return rc;
 	const struct cs_link *l = cs_links_find(leaf.page->links, leaf.page->n, &want);
-	*out = l ? l->first : n->pos;
+	uint64_t first = l ? l->first : n->pos;
 	cs_cache_release(leaf.held);
+	if (first > n->pos)
+		return damaged(t, "its hard links are wrong", err);
+	*out = first;
 	return CS_OK;
 }
 
@@ -302,6 +324,9 @@ struct cs_dir {
 	struct cs_leaf leaf;
 	uint64_t next;      /* index of the next child */
 	struct cs_node node;
+	uint64_t next_pos;  /* where the next child has to be; 0: the first one asked for */
+	uint32_t last_len;  /* the name of the one before, when a page ends with it */
+	char last[CS_NAME_MAX];
 };
 
 int cs_dir_open(struct cs_tree *t, const struct cs_node *dir, uint64_t first, struct cs_dir **out,
@@ -320,21 +345,43 @@ int cs_dir_open(struct cs_tree *t, const struct cs_node *dir, uint64_t first, st
 	return CS_OK;
 }
 
+/* The page with the next child, which has to go on where the last one ended. */
+static int next_leaf(struct cs_dir *d, struct cs_error *err)
+{
+	const struct cs_entry *e = &d->node.entry;
+	if (d->leaf.held) {
+		d->last_len = e->name_len;
+		memcpy(d->last, e->name, e->name_len);
+	}
+	cs_cache_release(d->leaf.held);
+	d->leaf.held = NULL;
+	int rc = find_leaf(d->tree, &d->dir, CS_BY_INDEX, d->next, NULL, 0, &d->leaf, err);
+	if (rc != CS_OK)
+		return rc;
+	if (d->next - d->leaf.first >= d->leaf.page->tree.count)
+		return damaged(d->tree, "a directory's totals are wrong", err);
+	node_in_page(&d->leaf, d->next - d->leaf.first, base_of(&d->dir, &d->leaf), &d->node);
+	if (d->next_pos && (d->node.pos != d->next_pos ||
+			    cs_key_compare(d->last, d->last_len, e->name, e->name_len) >= 0))
+		return damaged(d->tree, "a directory's pages are out of order", err);
+	remember(d->tree, &d->dir, &d->leaf);
+	return CS_OK;
+}
+
 int cs_dir_next(struct cs_dir *d, const struct cs_node **out, struct cs_error *err)
 {
+	const struct cs_entry *e = &d->node.entry;
 	if (d->next >= d->dir.entry.children_count)
 		return 0;
 	if (!d->leaf.held || d->next - d->leaf.first >= d->leaf.page->tree.count) {
-		cs_cache_release(d->leaf.held);
-		d->leaf.held = NULL;
-		int rc = find_leaf(d->tree, &d->dir, CS_BY_INDEX, d->next, NULL, 0, &d->leaf, err);
+		int rc = next_leaf(d, err);
 		if (rc != CS_OK)
 			return rc;
-		if (d->next - d->leaf.first >= d->leaf.page->tree.count)
-			return damaged(d->tree, "a directory's totals are wrong", err);
-		remember(d->tree, &d->dir, &d->leaf);
+	} else {
+		node_in_page(&d->leaf, d->next - d->leaf.first, base_of(&d->dir, &d->leaf),
+			     &d->node);
 	}
-	node_in_page(&d->leaf, d->next - d->leaf.first, base_of(&d->dir, &d->leaf), &d->node);
+	d->next_pos = d->node.pos + 1 + (S_ISDIR(e->mode) ? e->below.entries : 0);
 	d->next++;
 	*out = &d->node;
 	return 1;

@@ -4,6 +4,7 @@
 #include "alloc.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 
 struct cs_compressor {
@@ -93,10 +94,21 @@ void cs_decompressor_free(struct cs_decompressor *d)
 	}
 }
 
+/*
+ * A frame of today's format that says how long its content is. The library also
+ * reads the formats of zstd before 1.0, by decoders that nobody looks after.
+ */
+static int is_ours(const uint8_t *frame, size_t len, size_t raw_len)
+{
+	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+	return len > sizeof(magic) && memcmp(frame, magic, sizeof(magic)) == 0 &&
+	       ZSTD_getFrameContentSize(frame, len) == raw_len;
+}
+
 int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void *out,
 		  size_t raw_len)
 {
-	if (ZSTD_findFrameCompressedSize(frame, len) != len)
+	if (!is_ours(frame, len, raw_len) || ZSTD_findFrameCompressedSize(frame, len) != len)
 		return CS_E_CORRUPT;
 	size_t n = ZSTD_decompressDCtx(d->ctx, out, raw_len, frame, len);
 	return ZSTD_isError(n) || n != raw_len ? CS_E_CORRUPT : CS_OK;

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #define HELD_MAX 64
+#define PIECES_MAX (4 * HELD_MAX) /* with holes */
+#define PIECE_MIN 512 /* on average, of what is cut into many: file systems have no smaller holes */
 
 static const uint8_t zeroes[64 << 10];
 
@@ -193,16 +195,20 @@ static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t o
 			struct cs_read *r, struct lost *lost, struct cs_error *err)
 {
 	struct cs_file_extents x = { 0 };
-	size_t copied = 0;
+	size_t copied = 0, pieces = 0, most = PIECES_MAX + (end - off) / PIECE_MIN;
 	int rc = CS_OK;
 	while (off < end && rc == CS_OK) {
 		const struct cs_extent *at;
 		rc = cs_file_extent(s, e, off, &x, &at, err);
+		if (rc == CS_OK && ++pieces > most)
+			rc = cs_fail(err, CS_E_CORRUPT, "%.*s: cut into too many pieces",
+				     (int)e->name_len, e->name);
 		if (rc != CS_OK)
 			break;
 		uint64_t skip = off - x.base - at->off;
 		uint64_t n = at->len - skip < end - off ? at->len - skip : end - off;
-		if (r->nheld >= HELD_MAX && !r->copy && !(r->copy = cs_zalloc(end - off)))
+		bool many = r->nheld >= HELD_MAX || r->niov >= PIECES_MAX;
+		if (many && !r->copy && !(r->copy = cs_zalloc(end - off)))
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 		else if (r->copy && at->chunk)
 			rc = copy_chunk(s, r->copy + copied, at->chunk, at->len, skip, n, lost,
@@ -276,6 +282,15 @@ int cs_file_read_zeros(struct cs_tree *t, const struct cs_node *n, uint64_t off,
 	return CS_OK;
 }
 
+/*
+ * How many extents are looked at for an answer; a page counts as many. What
+ * follows is then said to be data, which is never wrong: a hole reads as zeroes.
+ * A sound file of less than 256 GiB in one piece does not get that far; a forged
+ * one would keep us for ever.
+ */
+#define SEEK_EFFORT (4u << 20)
+#define SEEK_PAGE 64
+
 int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool want_data,
 		 uint64_t *out, struct cs_error *err)
 {
@@ -284,22 +299,28 @@ int cs_file_seek(struct cs_tree *t, const struct cs_node *n, uint64_t off, bool 
 		return not_a_file(e, err);
 	if (off >= e->size)
 		return cs_fail(err, CS_E_NOTFOUND, "past the end");
-	if (e->content != CS_CONTENT_EXTENTS && e->content != CS_CONTENT_PAGES) {
+	if ((e->content != CS_CONTENT_EXTENTS && e->content != CS_CONTENT_PAGES) ||
+	    e->data_bytes == e->size) {
 		*out = want_data ? off : e->size;
 		return CS_OK;
 	}
 	struct cs_file_extents x = { 0 };
 	int rc = CS_OK;
-	while (off < e->size) {
+	unsigned effort = 0;
+	for (; off < e->size && effort < SEEK_EFFORT; effort++) {
 		const struct cs_extent *at;
+		uint64_t base = x.base;
 		rc = cs_file_extent(t->store, e, off, &x, &at, err);
 		if (rc != CS_OK || (at->chunk != 0) == want_data)
 			break;
 		off = x.base + at->off + at->len;
+		effort += x.base != base ? SEEK_PAGE : 0;
 	}
 	cs_file_extents_release(&x);
 	if (rc != CS_OK)
 		return rc;
+	if (effort >= SEEK_EFFORT && !want_data)
+		off = e->size;
 	if (off >= e->size && want_data)
 		return cs_fail(err, CS_E_NOTFOUND, "no data follows");
 	*out = off < e->size ? off : e->size;

@@ -54,6 +54,8 @@ enum cs_db_flags {
  */
 int cs_db_open(const char *dir, int flags, struct cs_db **out, struct cs_error *err) CS_MUST_CHECK;
 void cs_db_close(struct cs_db *db);
+/* Before that, in a directory: is its data.mdb a file that LMDB can be trusted with? See db_meta.c. */
+int cs_db_check_file(int dir, const char *name, struct cs_error *err) CS_MUST_CHECK;
 /* Before writing: write transactions queue with it. Borrowed until close. */
 struct cs_turn;
 void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn);

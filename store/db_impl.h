@@ -3,6 +3,7 @@
  * db_impl.h - what the db*.c files share, and the only file that includes LMDB.
  *
  * db.c       open, transactions, rows
+ * db_meta.c  what can be checked before LMDB opens its file
  * db_guard.c what happens when a page of the map cannot be read
  * db_resident.c  how much of the map is counted as ours
  * db_room.c  room that a full disk cannot take away

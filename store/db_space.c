@@ -562,6 +562,17 @@ out:
 
 /* ---- statistics */
 
+static int count_rows(struct cs_txn *t, struct cs_db_stats *s, MDB_stat *m)
+{
+	int rc = 0;
+	for (int i = 0; i < CS_TABLES && rc == 0; i++)
+		if (t->db->dbi[i]) {
+			GUARDED(rc, mdb_stat(t->txn, t->db->dbi[i], m));
+			s->rows[i] = m->ms_entries;
+		}
+	return rc;
+}
+
 int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -577,12 +588,7 @@ int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
 	rc = cs_txn_read(db, &t, err);
 	if (rc != CS_OK)
 		return rc;
-	for (int i = 0; i < CS_TABLES && rc == 0; i++) {
-		if (!db->dbi[i])
-			continue;
-		GUARDED(rc, mdb_stat(t->txn, db->dbi[i], &m));
-		s.rows[i] = m.ms_entries;
-	}
+	rc = count_rows(t, &s, &m);
 	if (rc == 0 && fstat(fd, &st) != 0)
 		rc = errno;
 	if (rc == 0)

@@ -152,6 +152,7 @@
 #define CS_INLINE_XATTRS_MAX 512u      /* packed xattrs up to this size are in the entry */
 #define CS_INLINE_XATTR_VALUE_MAX 128u /* longer values are chunks of their own */
 #define CS_XATTR_VALUE_MAX (64u << 10)
+#define CS_XATTR_NAMES_MAX (64u << 10) /* names of one entry with a NUL each: what listxattr(2) can give */
 #define CS_XATTR_TOTAL_MAX (64u << 20)  /* names and values of one entry */
 #define CS_SYMLINK_MAX 4095u
 #define CS_NAME_MAX 255u

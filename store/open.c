@@ -246,6 +246,9 @@ static int check_path(struct cs_store *s, int flags, struct cs_error *err)
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return cs_fail(err, CS_E_NOTFOUND,
 			       "%s: not a chunkstore store (data.mdb is empty)", s->path);
+	int rc = cs_db_check_file(dir, s->path, err);
+	if (rc != CS_OK)
+		return rc;
 	cs_share_mend(dir);
 	if (fstatat(dir, "lock.mdb", &st, 0) == 0)
 		s->lock_ino = st.st_ino;

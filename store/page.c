@@ -191,6 +191,21 @@ bool cs_pages_take_single(struct cs_pages_writer *w, size_t max, struct cs_buf *
 
 /* ---- reading */
 
+/* The bytes that an item takes at least, so that a count can be trusted for an allocation. */
+static size_t item_min(uint8_t kind)
+{
+	switch (kind) {
+	case CS_PAGE_DIR:
+		return 10;
+	case CS_PAGE_INDEX:
+		return 5;
+	case CS_PAGE_LINK:
+		return 4;
+	default:
+		return 1;
+	}
+}
+
 int cs_page_head_unpack(struct cs_cur *c, struct cs_page_head *out)
 {
 	struct cs_page_head h = { 0 };
@@ -198,8 +213,7 @@ int cs_page_head_unpack(struct cs_cur *c, struct cs_page_head *out)
 	h.count = cs_cur_var(c);
 	for (unsigned i = 0; i < nbases(h.kind); i++)
 		h.bases[i] = (uint64_t)cs_cur_svar(c);
-	/* every item takes a byte at least, so a count can be trusted for an allocation */
-	if (c->bad || h.count == 0 || h.count > cs_cur_left(c))
+	if (c->bad || h.count == 0 || h.count > cs_cur_left(c) / item_min(h.kind))
 		return CS_E_CORRUPT;
 	*out = h;
 	return CS_OK;

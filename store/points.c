@@ -9,6 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Is it one that a backup may give? Names go to terminals and into directories. */
+static bool series_name(struct cs_slice v, char name[CS_SERIES_MAX + 1])
+{
+	if (v.len > CS_SERIES_MAX || memchr(v.data, 0, v.len))
+		return false;
+	memcpy(name, v.data, v.len);
+	name[v.len] = 0;
+	return cs_series_check(name, NULL) == CS_OK;
+}
+
 static int damaged(struct cs_error *err, const char *what)
 {
 	return cs_fail(err, CS_E_CORRUPT, "the catalog is damaged: %s", what);
@@ -65,12 +75,11 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 	if (rc == 1 && key.len == strlen(after) && memcmp(key.data, after, key.len) == 0)
 		rc = cs_cursor_move(c, CS_SEEK_NEXT, &key, &v, err);
 	if (rc == 1) {
-		if (!is_behind(key, text(after)) || key.len > CS_SERIES_MAX ||
-		    !cs_name_valid(key.data, key.len)) {
+		char found[CS_SERIES_MAX + 1];
+		if (!is_behind(key, text(after)) || !series_name(key, found)) {
 			rc = damaged(err, "a series");
 		} else {
-			memcpy(name, key.data, key.len);
-			name[key.len] = 0;
+			memcpy(name, found, key.len + 1);
 			if (cs_series_record_unpack(v.data, v.len, out) != CS_OK)
 				rc = damaged(err, "a series");
 		}
@@ -93,10 +102,10 @@ int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 	}
 	if (rc < 0)
 		return rc;
-	if (v.len > CS_SERIES_MAX || !cs_name_valid(v.data, v.len))
+	char found[CS_SERIES_MAX + 1];
+	if (!series_name(v, found))
 		return damaged(err, "a series name");
-	memcpy(name, v.data, v.len);
-	name[v.len] = 0;
+	memcpy(name, found, v.len + 1);
 	rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
 	if (rc == 0 || (rc == 1 && (cs_series_record_unpack(v.data, v.len, &r) != CS_OK || r.id != id)))
 		return damaged(err, "a series");
@@ -177,7 +186,7 @@ bool cs_catalog_key_parse(struct cs_slice key, uint32_t *series_id,
 {
 	const uint8_t *p = key.data;
 	size_t n = key.len - 4;
-	if (key.len < 4 || n > CS_POINT_NAME_MAX || !cs_name_valid((const char *)p + 4, n))
+	if (key.len < 4 || !cs_point_name_valid((const char *)p + 4, n))
 		return false;
 	*series_id = 0;
 	for (int i = 0; i < 4; i++)

@@ -389,6 +389,9 @@ int cs_reader_leaf(struct cs_store *s, struct cs_pages pages, uint8_t kind, enum
 		cs_cache_release(held);
 		if (!r)
 			return cs_fail(err, CS_E_NOTFOUND, "past the end");
+		if (leaf.weight_before > INT64_MAX) /* each term is below that: no sum has wrapped */
+			return cs_fail(err, CS_E_CORRUPT, "page %llx: its sums are too large",
+				       (unsigned long long)leaf.chunk);
 	}
 	int rc = cs_reader_page(s, leaf.chunk, kind, &leaf.held, &leaf.page, err);
 	if (rc == CS_OK)

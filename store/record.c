@@ -286,7 +286,7 @@ static int unpack_tail(struct cs_cur *c, struct cs_point_record *p)
 	size_t n;
 	p->links.level = cs_cur_u8(c);
 	p->links.root = cs_cur_var(c);
-	if (p->links.level >= CS_LEVELS_MAX)
+	if (p->links.level >= CS_LEVELS_MAX || p->links.root > CS_CHUNK_NUMBER_MAX)
 		c->bad = true;
 	const uint8_t *root = cs_cur_str(c, CS_PAGE_RAW_MAX, &n);
 	p->nvolumes = (uint32_t)cs_cur_max(c, CS_VOLUMES_MAX);
@@ -341,7 +341,8 @@ int cs_point_record_unpack(const void *data, size_t len, struct cs_point_record 
 	p->unreadable = cs_cur_var(&c);
 	p->changed = cs_cur_var(&c);
 	int rc = unpack_tail(&c, p);
-	if (rc == CS_OK && !cs_name_valid(p->name, strlen(p->name)))
+	if (rc == CS_OK && (!cs_point_name_valid(p->name, strlen(p->name)) ||
+			    !cs_text_is_escaped(p->source)))
 		rc = CS_E_CORRUPT;
 	if (rc != CS_OK)
 		cs_point_record_release(p);

@@ -95,6 +95,19 @@ size_t cs_text_escape(const char *s, size_t len, bool escape_space, char *out, s
 	return want;
 }
 
+bool cs_text_is_escaped(const char *s)
+{
+	size_t len = strlen(s);
+	for (size_t i = 0; i < len;) {
+		size_t plain = s[i] == '\\' || s[i] == '\n' ?
+				       1 : plain_length((const uint8_t *)s + i, len - i, false);
+		if (!plain)
+			return false;
+		i += plain;
+	}
+	return true;
+}
+
 static int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -268,6 +281,16 @@ int cs_series_check(const char *name, struct cs_error *err)
 			return cs_fail(err, CS_E_USAGE, "series name %s: the mount uses this name "
 				       "itself", shown);
 	return CS_OK;
+}
+
+bool cs_point_name_valid(const char *name, size_t len)
+{
+	if (len == 0 || len > CS_POINT_NAME_MAX || name[0] < '0' || name[0] > '9')
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if ((name[i] < '0' || name[i] > '9') && name[i] != '-' && name[i] != 'T' && name[i] != 'Z')
+			return false;
+	return true;
 }
 
 bool cs_name_valid(const char *name, size_t len)

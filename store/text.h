@@ -33,6 +33,8 @@ const char *cs_consistency_name(int level);
  * never a part of an escape or character; returns the length it wanted.
  */
 size_t cs_text_escape(const char *s, size_t len, bool escape_space, char *out, size_t cap);
+/* Is it lines of escaped text, with nothing left that escaping would change? */
+bool cs_text_is_escaped(const char *s) CS_MUST_CHECK;
 /*
  * The way back: \xNN becomes the byte. out has room for len bytes and may be s
  * itself; it gets no NUL, since \x00 is a byte like another. False when a
@@ -60,6 +62,8 @@ int cs_time_parse(const char *text, struct cs_time *out) CS_MUST_CHECK;
  * (by-id, by-tag, by-consistency, latest).
  */
 int cs_series_check(const char *name, struct cs_error *err) CS_MUST_CHECK;
+/* A point's name, as cs_time_name and a suffix make it: digits, '-', 'T', 'Z', a digit first. */
+bool cs_point_name_valid(const char *name, size_t len) CS_MUST_CHECK;
 /* A name that may stand in a directory: 1..255 bytes, no '/', no NUL, not "." or "..". */
 bool cs_name_valid(const char *name, size_t len) CS_MUST_CHECK;
 

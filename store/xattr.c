@@ -48,14 +48,17 @@ int cs_xattr_unpack(const void *data, size_t len, struct cs_xattr_item **out, si
 {
 	struct cs_cur c = cs_cur(data, len);
 	uint8_t kind = cs_cur_u8(&c);
-	uint64_t count = cs_cur_var(&c);
-	if (c.bad || kind != CS_XATTR_LIST || count == 0 || count > cs_cur_left(&c))
+	uint64_t count = cs_cur_max(&c, CS_XATTR_NAMES_MAX / 2);
+	size_t names = 0;
+	if (c.bad || kind != CS_XATTR_LIST || count == 0 || count > cs_cur_left(&c) / 3)
 		return CS_E_CORRUPT;
 	struct cs_xattr_item *items = cs_alloc(count * sizeof(*items));
 	if (!items)
 		return CS_E_NOMEM;
 	for (size_t i = 0; i < count && !c.bad; i++) {
 		unpack_item(&c, &items[i]);
+		names += items[i].name_len + 1;
+		c.bad |= names > CS_XATTR_NAMES_MAX;
 		if (!c.bad && i &&
 		    cs_key_compare(items[i - 1].name, items[i - 1].name_len, items[i].name,
 				   items[i].name_len) >= 0)

@@ -109,4 +109,28 @@ if is_root && can_mount_tmpfs; then
 else
 	skip "read-only media" "needs root and mount"
 fi
+# What LMDB would believe: both of its meta pages say it.
+# meta WHAT OFFSET BYTES: in a copy of the store, at that offset of pages 0 and 1
+meta() {
+	rm -rf "$T/meta"
+	cp -a "${S_RW-$S}" "$T/meta"
+	local page
+	for page in 0 4096; do
+		printf '%b' "$3" | dd of="$T/meta/data.mdb" bs=1 seek=$((page + $2)) conv=notrunc 2>/dev/null
+	done
+	check_status "a file with $1 is refused" 1 chunkstore -s "$T/meta" list
+	one_line_error "in words" 'data.mdb is no LMDB file that can be opened'
+	check_status "for writing, too" 1 chunkstore -s "$T/meta" gc
+}
+meta "another magic" 16 '\x00'
+meta "the other byte order" 16 '\xbe\xef\xc0\xde'
+meta "another version" 20 '\x09'
+meta "pages of 3 bytes" 40 '\x03\x00\x00\x00'
+meta "pages of 2 GB" 40 '\x00\x00\x00\x80'
+meta "2^60 pages" 136 '\xff\xff\xff\xff\xff\xff\xff\x0f'
+meta "a tree 40 000 deep" 94 '\x40\x9c'
+meta "a root behind the last page" 128 '\xff\xff\xff\x00'
+meta "a root in the meta pages" 128 '\x01\x00\x00\x00\x00\x00\x00\x00'
+meta "free pages behind the last page" 80 '\xff\xff\xff\x00'
+
 done_testing

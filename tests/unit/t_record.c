@@ -240,7 +240,7 @@ static struct cs_point_record *random_point(struct rng *r)
 	p->added_stored = rng_number(r, UINT64_MAX);
 	p->changed = rng_number(r, UINT64_MAX);
 	p->unreadable = rng_number(r, UINT64_MAX);
-	p->links.root = rng_number(r, UINT64_MAX);
+	p->links.root = rng_number(r, CS_CHUNK_NUMBER_MAX);
 	p->links.level = (uint8_t)rng_below(r, CS_LEVELS_MAX);
 	p->root_len = 1 + (size_t)rng_below(r, 500);
 	p->root = malloc(p->root_len);

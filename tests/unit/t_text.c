@@ -252,9 +252,25 @@ static void a_time_as_it_is_typed(void **state)
 	unsetenv("TZ");
 }
 
+/* What a record may say of itself: it goes to terminals as it is. */
+static void text_of_a_record_is_plain(void **state)
+{
+	(void)state;
+	assert_true(cs_text_is_escaped("/srv/www\n/etc\\x0a\xc3\xa4"));
+	assert_false(cs_text_is_escaped("\x1b[2J"));
+	assert_false(cs_text_is_escaped("\xc2\x9b"));
+	assert_false(cs_text_is_escaped("\x9b"));
+	assert_true(cs_point_name_valid("2026-11-22T06-39-05Z-002", 24));
+	assert_false(cs_point_name_valid("latest", 6));
+	assert_false(cs_point_name_valid("..", 2));
+	assert_false(cs_point_name_valid("2026/", 5));
+	assert_false(cs_point_name_valid("", 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_of_a_record_is_plain),
 		cmocka_unit_test(what_breaks_a_line_is_escaped),
 		cmocka_unit_test(what_is_not_utf8_is_escaped),
 		cmocka_unit_test(a_short_buffer_gets_whole_pieces_and_the_full_length),

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * f_bundle.c - a stored bundle: the bytes as they are, and behind a right
+ * checksum, which is where a bundle made by an enemy begins to matter.
+ */
+#include "fuzz.h"
+
+#include "store/bundles.h"
+
+#include <string.h>
+
+static void look_at(struct cs_decompressor *d, struct cs_bundle *b)
+{
+	uint64_t sum = 0;
+
+	MUST(b->kind >= CS_BUNDLE_DATA && b->kind <= CS_BUNDLE_META);
+	MUST(b->raw_len <= CS_BUNDLE_RAW_MAX && b->frames_len <= CS_BUNDLE_FRAMES_MAX);
+	for (uint32_t i = 0; i < b->nslots; i++) {
+		const struct cs_slot *s = &b->slots[i];
+		struct cs_bundle *one;
+		MUST(s->len <= CS_CHUNK_MAX);
+		for (uint32_t k = 0; k < cs_slot_weight(s); k += 512)
+			sum += b->raw[s->off + k];
+		if (cs_slot_weight(s))
+			sum += b->raw[s->off + cs_slot_weight(s) - 1];
+		if (!s->frame_len)
+			continue;
+		if (cs_bundle_of_delta(d, b, i, b->raw, b->raw_len, &one) == CS_OK) {
+			MUST(one->raw_len == s->len);
+			cs_bundle_free(one);
+		}
+	}
+	MUST(cs_bundle_memory(b) > 0 && sum < UINT64_MAX);
+}
+
+/* The same rows, one by one. */
+static void find_slots(const uint8_t *data, size_t len)
+{
+	struct cs_bundle_header h;
+	struct cs_slot s;
+
+	if (cs_bundle_header_unpack(data, len, &h) != CS_OK)
+		return;
+	for (uint32_t i = 0; i <= h.nslots && i < 32; i++)
+		if (cs_slot_find(data, &h, i, &s) == CS_OK)
+			MUST(i < h.nslots && s.len <= CS_CHUNK_MAX);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct cs_decompressor *d;
+	struct cs_bundle *b;
+
+	if (!d)
+		d = cs_decompressor_new();
+	if (cs_bundle_decode(d, 1, data, size, &b) == CS_OK) {
+		look_at(d, b);
+		cs_bundle_free(b);
+	}
+	find_slots(data, size);
+	if (size < CS_BUNDLE_HEADER_SIZE)
+		return 0;
+	uint8_t *sealed = malloc(size);
+	MUST(sealed);
+	memcpy(sealed, data, size);
+	cs_bundle_seal(sealed, size, 1);
+	if (cs_bundle_decode(d, 1, sealed, size, &b) == CS_OK) {
+		look_at(d, b);
+		cs_bundle_free(b);
+	}
+	free(sealed);
+	return 0;
+}
