@@ -325,6 +325,7 @@ static int run(struct cs_ingest *in, int fd, const struct cs_select *select, str
 
 static void ingest_release(struct cs_ingest *in)
 {
+	cs_ahead_free(in->ahead);
 	cs_intake_release(&in->intake);
 	cs_pipeline_free(in->pipeline);
 	cs_tree_close(in->parent);
@@ -367,6 +368,7 @@ int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
 		in.intake.tick = tick_bytes;
 		in.intake.arg = &in;
 		open_parent(&in);
+		in.ahead = cs_ahead_new();
 		rc = run(&in, fd, select, err);
 	}
 	if (rc == CS_OK) {

@@ -6,6 +6,7 @@
 #ifndef CS_INGEST_H
 #define CS_INGEST_H
 
+#include "ahead.h"
 #include "browse.h"
 #include "intake.h"
 #include "select.h"
@@ -30,6 +31,7 @@ struct cs_ingest {
 	struct cs_pipeline *pipeline;
 	struct cs_intake intake;
 	struct cs_tree *parent; /* NULL: none, or not usable */
+	struct cs_ahead *ahead; /* NULL: nobody */
 	struct cs_time trusted; /* an entry of the parent changed later than this may have changed again */
 	struct cs_volume *volumes; /* parent's first; index 0 is the root's */
 	size_t nvolumes, volumes_cap;

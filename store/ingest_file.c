@@ -224,6 +224,9 @@ static int read_once(struct cs_ingest *in, int fd, const struct cs_entry *old, s
 	if (same_find(in, e, hash))
 		return 1;
 	rc = cs_intake_file(&in->intake, fd, old, e, hash, &read_errno, err);
+	if (in->intake.waited)
+		cs_ahead_wake(in->ahead);
+	in->intake.waited = false;
 	if (rc != CS_OK)
 		return rc;
 	if (read_errno)

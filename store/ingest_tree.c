@@ -43,6 +43,8 @@ struct frame {
 	const struct cs_select *select; /* NULL: everything */
 	struct cs_sorter names;
 	size_t names_held;    /* bytes of memory */
+	struct cs_ahead_dir *ahead;
+	size_t told;          /* how many of the names to come are known to those ahead */
 	size_t path_len;
 	uint64_t pos;         /* position of the first child: to begin anew */
 	uint64_t unreadable, changed;
@@ -249,6 +251,8 @@ static int note_position(struct cs_ingest *in, const struct cs_entry *e, struct 
 
 static void frame_close(struct frames *s, struct frame *f)
 {
+	cs_ahead_leave(s->in->ahead, f->ahead);
+	f->ahead = NULL;
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
@@ -336,6 +340,7 @@ static int begin_anew(struct cs_ingest *in, struct frame *f, struct cs_error *er
 	f->subdirs = 0;
 	f->below = (struct cs_totals){ 0 };
 	f->differs = false;
+	f->told = 0;
 	int rc = cs_sorter_sort(&f->names, err);
 	return rc == CS_OK ? cs_ingest_links_anew(in, f->pos, err) : rc;
 }
@@ -645,6 +650,29 @@ static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
 	return rc;
 }
 
+/*
+ * Tell those who go ahead of the names to come, but not of what is left out. Files of a directory
+ * that the parent point has are seldom read, and the kernel itself reads many inodes at a time.
+ */
+static int tell_ahead(struct cs_ingest *in, struct frame *f, struct cs_error *err)
+{
+	const char *name;
+	f->told -= f->told > 0; /* one of them is taken now */
+	if (f->has_old || !cs_ahead_wanted(in->ahead))
+		return CS_OK;
+	while (f->told < CS_AHEAD_NAMES && (name = cs_sorter_peek(&f->names, f->told))) {
+		int rc = full_path(in, f, name, err);
+		if (rc != CS_OK)
+			return rc;
+		if (!cs_excluded(in->opts->excludes, in->opts->nexcludes,
+				 (const char *)in->path.data, name) &&
+		    !cs_ahead_add(in->ahead, f->fd, &f->ahead, name))
+			break;
+		f->told++;
+	}
+	return CS_OK;
+}
+
 static int step(struct frames *s, struct cs_entry *root, bool *done, struct cs_error *err)
 {
 	struct frame *f = &s->stack[s->depth - 1];
@@ -653,6 +681,8 @@ static int step(struct frames *s, struct cs_entry *root, bool *done, struct cs_e
 	int rc = cs_sorter_next(&f->names, &name, &size, err);
 	if (rc == 1) {
 		rc = cs_ingest_tick(s->in, err);
+		if (rc == CS_OK)
+			rc = tell_ahead(s->in, f, err);
 		if (rc == CS_OK)
 			rc = take_name(s, f, name, err);
 	} else if (rc == 0) {

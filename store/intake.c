@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define BUF_SIZE ((size_t)1 << 20)
@@ -41,7 +42,7 @@ void cs_intake_release(struct cs_intake *in)
 }
 
 /* Up to len bytes at off; fewer only at the end of the file. -errno on failure. */
-static ssize_t read_full(int fd, uint8_t *buf, size_t len, uint64_t off)
+static ssize_t read_at(int fd, uint8_t *buf, size_t len, uint64_t off)
 {
 	size_t got = 0;
 	while (got < len) {
@@ -55,6 +56,21 @@ static ssize_t read_full(int fd, uint8_t *buf, size_t len, uint64_t off)
 		got += (size_t)n;
 	}
 	return (ssize_t)got;
+}
+
+/*
+ * The same, for a whole file. What the page cache has comes with one call; a
+ * file that it does not have is told of, and costs one more.
+ */
+static ssize_t read_file(struct cs_intake *in, int fd, uint8_t *buf, size_t len)
+{
+	struct iovec v = { buf, len };
+	ssize_t n = in->cannot_ask ? -1 : preadv2(fd, &v, 1, 0, RWF_NOWAIT);
+	if (n == (ssize_t)len)
+		return n;
+	in->waited = !in->cannot_ask && n < 0 && errno == EAGAIN;
+	in->cannot_ask |= n < 0 && errno == EOPNOTSUPP;
+	return read_at(fd, buf, len, 0);
 }
 
 static int tick(struct cs_intake *in, uint64_t bytes, struct cs_error *err)
@@ -102,7 +118,7 @@ static int take_small(struct cs_intake *in, int fd, struct cs_entry *e, struct c
 	int rc = cs_pipeline_room(in->pipeline, CS_BUNDLE_DATA, like, e->size, &room, err);
 	if (rc != CS_OK)
 		return rc;
-	ssize_t n = read_full(fd, room, e->size, 0);
+	ssize_t n = read_file(in, fd, room, e->size);
 	if (n < 0) {
 		*read_errno = (int)-n;
 		return CS_OK;
@@ -174,7 +190,7 @@ static int take_segment(struct cs_intake *in, int fd, uint64_t off, uint64_t end
 			size_t want = BUF_SIZE - have;
 			if (want > end - off)
 				want = (size_t)(end - off);
-			ssize_t n = read_full(fd, in->buf + have, want, off);
+			ssize_t n = read_at(fd, in->buf + have, want, off);
 			if (n < 0) {
 				*read_errno = (int)-n;
 				return CS_OK;

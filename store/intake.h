@@ -24,6 +24,8 @@ struct cs_intake {
 	uint64_t at;                /* how far the file is taken in */
 	const struct cs_entry *old; /* the file in the parent point, NULL: none */
 	struct cs_file_extents old_extents;
+	bool waited;                /* set when a small file was not in memory */
+	bool cannot_ask;            /* whether one is: not in this file system */
 	int (*tick)(void *arg, uint64_t bytes); /* told of bytes read; nonzero stops with CS_E_INTERRUPTED */
 	void *arg;
 };

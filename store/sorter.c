@@ -153,6 +153,11 @@ int cs_sorter_next(struct cs_sorter *s, const void **data, size_t *len, struct c
 			   cs_spill_next(s->spill, data, len, err);
 }
 
+const void *cs_sorter_peek(const struct cs_sorter *s, size_t n)
+{
+	return !s->spill && s->sorted && n < s->n - s->next ? s->text.data + s->off[s->next + n] : NULL;
+}
+
 size_t cs_sorter_memory(const struct cs_sorter *s)
 {
 	return s->text.len + s->n * ROW + cs_spill_memory(s->spill);

@@ -49,6 +49,8 @@ int cs_sorter_sort(struct cs_sorter *s, struct cs_error *err) CS_MUST_CHECK;
 /* 1: the next record, borrowed until the next call on s; 0: there are no more. */
 int cs_sorter_next(struct cs_sorter *s, const void **data, size_t *len,
 		   struct cs_error *err) CS_MUST_CHECK;
+/* The record that comes n records after the next, or one equal to it; NULL: none, or not in memory. */
+const void *cs_sorter_peek(const struct cs_sorter *s, size_t n);
 /* Bytes of memory held. */
 size_t cs_sorter_memory(const struct cs_sorter *s);
 
