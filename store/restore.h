@@ -14,6 +14,7 @@
  *   restore_stage.c  where entries are made before they get their names
  *   restore_patch.c  large files changed in place, block devices
  *   restore_delete.c what the point does not have
+ *   restore_remove.c removing it
  *   restore_pool.c   threads, notices, progress
  *
  * Passes over the tree. The first makes directories with mode 0700 and hands
@@ -372,6 +373,17 @@ int cs_restore_device(struct cs_restore_run *run, const char *path, const struct
 /* The third pass. */
 int cs_restore_delete(struct cs_restore_run *run, const struct cs_node *start,
 		      struct cs_error *err) CS_MUST_CHECK;
+/* Names of a directory, in bytewise order. Zero-initialise; free either way. */
+struct cs_restore_names {
+	char **list;
+	size_t count, cap;
+};
+int cs_restore_names_read(int dirfd, struct cs_restore_names *out,
+			  struct cs_error *err) CS_MUST_CHECK;
+void cs_restore_names_free(struct cs_restore_names *n);
+/* Remove what is in d as name, and all below it that may go; each is counted and told. */
+int cs_restore_remove_extra(struct cs_restore_run *run, struct cs_restore_dir *d, const char *name,
+			    struct cs_error *err) CS_MUST_CHECK;
 /* True when a directory holds something that must stay: told by a notice. */
 bool cs_restore_is_guarded(struct cs_restore_run *run, struct cs_restore_dir *d, const char *name);
 /* Remove what is in dirfd as name; for notices and counts it is shown in d. */
