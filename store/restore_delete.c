@@ -8,13 +8,14 @@
  * Two spellings may be one name (a file system that folds case): what is the
  * same object as a recorded name is not too much.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what is too much */

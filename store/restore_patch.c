@@ -10,7 +10,7 @@
  * Holes are punched where the recorded file has holes; where that cannot be
  * done, and on a device, zeroes are written over what is not zero.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

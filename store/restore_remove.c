@@ -9,15 +9,18 @@
  * it may be. One that was closed is opened again from the top, name by name, no
  * link followed, and must be the one it was: who moves it meanwhile keeps it.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "buf.h"
 #include "cleanup.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OPEN_MAX_LEVELS CS_RESTORE_OPEN_LEVELS
 
