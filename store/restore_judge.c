@@ -44,6 +44,12 @@ bool cs_restore_keeps(const struct cs_restore_run *run, const struct cs_node *n,
 	       (run->overwrite == CS_OVERWRITE_IF_NEWER && !cs_restore_newer(n, st));
 }
 
+/* To be patched: who owns what is there could read what is written before the owner changes. */
+static bool is_ours(const struct cs_restore_run *run, const struct cs_node *n, const struct stat *st)
+{
+	return st->st_uid == n->entry.uid || st->st_uid == run->uid;
+}
+
 static int judge_file(struct cs_restore_worker *w, const struct cs_node *n,
 		      struct cs_restore_found *f, struct cs_error *err)
 {
@@ -66,7 +72,8 @@ static int judge_file(struct cs_restore_worker *w, const struct cs_node *n,
 		f->fate = CS_RESTORED_UNCHANGED;
 	else if (content == 1 && single && f->fd >= 0)
 		f->fate = CS_RESTORED_UPDATED;
-	else if (content == 0 && run->opts->in_place && single && n->entry.size > CS_RESTORE_PIECE)
+	else if (content == 0 && run->opts->in_place && single && is_ours(run, n, &f->st) &&
+		 n->entry.size > CS_RESTORE_PIECE)
 		f->fate = CS_RESTORED_PATCHED;
 	else
 		f->fate = CS_RESTORED_REPLACED;
