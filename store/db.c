@@ -85,12 +85,6 @@ static int look_at(const struct cs_txn *t, const MDB_val *v)
 	return rc;
 }
 
-static int get_value(struct cs_txn *t, MDB_dbi dbi, MDB_val *k, MDB_val *v)
-{
-	int rc = mdb_get(t->txn, dbi, k, v);
-	return rc ? rc : look_at(t, v);
-}
-
 static int move_cursor(struct cs_txn *t, MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
 {
 	int rc = mdb_cursor_get(c, k, v, op);
@@ -134,6 +128,9 @@ static int fail(struct cs_db *db, int rc, const char *what, struct cs_error *err
 	case MDB_READERS_FULL:
 		return cs_fail(err, CS_E_BUSY, "store %s: too many readers", db->dir);
 	default:
+		if (rc == EIO && cs_db_met == CS_MET_SECTOR)
+			return cs_fail(err, CS_E_IO, "store %s: %s: data.mdb cannot be read: a disk "
+				       "error, or it was cut short", db->dir, what);
 		if (rc > 0)
 			return cs_fail_errno(err, rc, "store %s: %s", db->dir, what);
 		return cs_fail(err, CS_E_IO, "store %s: %s: %s", db->dir, what, mdb_strerror(rc));
@@ -342,7 +339,7 @@ void cs_db_close(struct cs_db *db)
 		mdb_txn_abort(t->txn);
 		free(t);
 	}
-	if (db->env)
+	if (db->env && !db->stuck)
 		mdb_env_close(db->env);
 	cs_db_resident_end(db);
 	pthread_mutex_destroy(&db->lock);
@@ -480,6 +477,12 @@ static void meet(struct cs_txn *t, int rc)
 	t->broken |= rc == EIO || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
 }
 
+static void meet_writing(struct cs_txn *t, int rc)
+{
+	meet(t, rc);
+	t->fault |= cs_db_met != 0;
+}
+
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 {
 	struct cs_db *db = t->db;
@@ -521,11 +524,14 @@ void cs_txn_end(struct cs_txn *t)
 		return;
 	struct cs_db *db = t->db;
 	if (t->write) {
-		int rc;
-		GUARDED(rc, (mdb_txn_abort(t->txn), 0));
-		(void)rc;
+		int rc = 0;
+		if (t->fault) { /* to undo it in memory could do anything; it is nowhere else */
+			db->stuck = true;
+		} else {
+			GUARDED(rc, (mdb_txn_abort(t->txn), rc));
+			over(db);
+		}
 		free(t);
-		over(db);
 		return;
 	}
 	mdb_txn_reset(t->txn);
@@ -579,8 +585,10 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
-	GUARDED(rc, get_value(t, t->db->dbi[table], &k, &v));
+	GUARDED(rc, mdb_get(t->txn, t->db->dbi[table], &k, &v));
 	meet(t, rc);
+	if (rc == 0) /* a value that cannot be read is no damage to LMDB */
+		GUARDED(rc, look_at(t, &v));
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)
@@ -625,7 +633,6 @@ int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err)
 	const MDB_val v = val(part);
 	int rc;
 	GUARDED(rc, look_at(t, &v));
-	meet(t, rc);
 	return rc ? fail(t->db, rc, "read", err) : CS_OK;
 }
 
@@ -653,7 +660,7 @@ int cs_db_put(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	int rc;
 	cs_db_resident_check(t->db); /* a large index may be touched all over in one transaction */
 	GUARDED(rc, put(t, table, &k, &v, 0));
-	meet(t, rc);
+	meet_writing(t, rc);
 	return rc ? fail(t->db, write_error(t->db, rc), "write", err) : CS_OK;
 }
 
@@ -663,7 +670,7 @@ int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, si
 	MDB_val k = val(key), v = { len, NULL };
 	int rc;
 	GUARDED(rc, put(t, table, &k, &v, MDB_RESERVE));
-	meet(t, rc);
+	meet_writing(t, rc);
 	if (rc)
 		return fail(t->db, rc, "write", err);
 	*out = v.mv_data;
@@ -680,7 +687,7 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	if (!t->db->dbi[table])
 		return CS_OK;
 	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
-	meet(t, rc);
+	meet_writing(t, rc);
 	return rc && rc != MDB_NOTFOUND ? fail(t->db, rc, "write", err) : CS_OK;
 }
 
@@ -791,6 +798,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		v = val(*value);
 	GUARDED(rc, move_cursor(c->txn, c->cursor, &k, &v, ops[how]));
 	meet(c->txn, rc);
+	if (rc == 0)
+		GUARDED(rc, look_at(c->txn, &v));
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc)

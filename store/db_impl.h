@@ -27,7 +27,8 @@ struct cs_txn {
 	MDB_txn *txn;
 	struct cs_db *db;
 	bool write;
-	bool broken; /* a write met damage: what it has done so far may be anything */
+	bool broken; /* it met damage: what it has done so far may be anything */
+	bool fault;  /* in the middle of a change: LMDB's own state may be anything */
 	unsigned poisoned; /* cs_db_poisoned() when it began */
 	struct cs_txn *next;
 };

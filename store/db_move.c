@@ -334,6 +334,7 @@ static int move_txn(struct mover *v, size_t from, size_t to, size_t *refused, st
 	v->moved = v->stuck = 0;
 	*refused = to;
 	GUARDED(rc, move_rows(v, from, to, refused));
+	t->fault |= cs_db_met != 0;
 	if (rc || *refused < to)
 		cs_txn_end(t);
 	if (rc)
@@ -454,6 +455,7 @@ int cs_db_gather(struct cs_db *db, uint64_t floor, struct cs_error *err)
 	}
 	GUARDED(rc, take_up_list(t->txn, db->dbi[CS_T_META], sum.pages / 256 + 16, st.ms_psize,
 				 (uint64_t)info.me_last_pgno + 1));
+	t->fault |= cs_db_met != 0;
 	if (rc == 0)
 		return cs_txn_commit(t, err);
 	cs_txn_end(t);

@@ -9,7 +9,7 @@
  * A file that could not be given its owner gets no setuid bit either: the
  * program would run as whoever restored it.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

@@ -5,7 +5,7 @@
  * made has a name beside DEST that tells what it is, and is locked: the next
  * restore can carry on in it, but not while this one is at work.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "cleanup.h"
 #include "store.h"

@@ -6,7 +6,7 @@
  * open; coming back up, a whole window of levels is opened again at once, so
  * that a deep tree costs one descent from the top for every so many levels.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

@@ -9,7 +9,7 @@
  * Holes are found by asking the store, not by looking for zeroes: what was
  * written as zeroes stays written.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

@@ -9,7 +9,7 @@
  * Where a link cannot be made (the first member was damaged, the file system
  * has no links, or no more for this file), the member is restored as a file.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

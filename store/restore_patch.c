@@ -4,13 +4,14 @@
  * by block, and write the blocks that differ; so a disk image of which little
  * changed costs a read, and no room. The price is that a crash leaves a
  * mixture: nobody gets this without asking. Before the first block is written,
- * the file loses what would let the mixture run with another one's rights, and
- * its time of modification is today's until it is complete.
+ * the file loses what would let the mixture run with another one's rights, or
+ * be read by those who are not to read it when it is complete; its time of
+ * modification is today's until then.
  *
  * Holes are punched where the recorded file has holes; where that cannot be
  * done, and on a device, zeroes are written over what is not zero.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"
@@ -178,7 +179,8 @@ int cs_restore_patch(struct cs_restore_worker *w, const struct cs_restore_target
 		return cs_restore_failed(w, fd < 0 ? -fd : errno, err, "cannot open for writing");
 	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
 		return cs_fail(err, CS_E_BUSY, "changed meanwhile, left alone");
-	if (st.st_mode & 06000 && fchmod(fd, st.st_mode & 01777) != 0)
+	mode_t narrow = st.st_mode & 01777 & (n->entry.mode | 0600);
+	if (narrow != (st.st_mode & 07777) && fchmod(fd, narrow) != 0)
 		return cs_restore_failed(w, errno, err, "cannot change the mode");
 	fremovexattr(fd, "security.capability");
 	if ((uint64_t)st.st_size > n->entry.size && ftruncate(fd, (off_t)n->entry.size) != 0)

@@ -6,7 +6,7 @@
  * the callbacks. Threads hand it their notices and wait when it falls behind;
  * it looks at them whenever it waits itself, so neither waits for ever.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

@@ -9,7 +9,7 @@
  * gives (SELinux, integrity) are set when they were recorded, and otherwise
  * left alone.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

@@ -10,7 +10,7 @@
  * another project). It is flat, its names are numbers, and its lock tells that
  * it is in use: only what looks like that is removed.
  */
-#include "restore.h"
+#include "restore_there_impl.h"
 
 #include "alloc.h"
 #include "cleanup.h"

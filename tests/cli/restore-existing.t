@@ -147,6 +147,26 @@ is "the rest went on" "$(cat "$dst/changed" "$dst/touched")" $'new content\ntouc
 make_swapped
 check "with --delete" restore --overwrite always --delete s "$dst"
 check "they are replaced" treecmp "$src" "$dst"
+# Deeper than PATH_MAX, and than the descriptors of a process.
+python3 - "$dst" 1500 <<'END' || fail "a deep directory"
+import os, sys
+at = os.open(sys.argv[1], os.O_RDONLY)
+for i in range(int(sys.argv[2])):
+    name = "a-name-of-some-length-%d" % (i % 7)
+    os.mkdir(name, dir_fd=at)
+    below = os.open(name, os.O_RDONLY, dir_fd=at)
+    if i % 50 == 0:
+        os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=below))
+    os.close(at)
+    at = below
+os.mkdir("cache", dir_fd=at)
+END
+check_status "a deep directory with something that must stay" 0 \
+	bash -c "ulimit -n 200; chunkstore restore -q --overwrite always --delete --exclude cache s '$dst'"
+is "stays, but nothing beside the way to it" \
+	"$(find "$dst/a-name-of-some-length-0" -type f | wc -l) $(find "$dst/a-name-of-some-length-0" -type d | wc -l)" "0 1501"
+check_status "else it goes" 0 bash -c "ulimit -n 200; chunkstore restore --overwrite always --delete s '$dst'"
+check "all of it" test ! -e "$dst/a-name-of-some-length-0"
 make_swapped
 check_status "excluded below it: stays" 3 restore --overwrite always --delete --exclude x s "$dst"
 is "with what it has" "$(cat "$dst/swap-file/sub/x")" precious

@@ -190,6 +190,47 @@ if have setfacl && mkdir "$T/acl" && setfacl -d -m u:1234:rwx "$T/acl" 2>/dev/nu
 	is "hands nothing down" "$(getfacl -cpR "$T/acl/d0" | grep -c 1234)" 0
 fi
 
+# ---- rights come when the content is there
+mkdir "$T/rights" "$T/rights/closed"
+for f in small large closed/large; do
+	noise 7 $((RANDOM + ($(basename "$f" | wc -c) - 5) * 3000000 + 5000)) >"$T/rights/$f"
+	chmod 4755 "$T/rights/$f"
+	have setfacl && setfacl -m u:1234:rwx "$T/rights/$f" 2>/dev/null
+	is_root && chown 1234:1234 "$T/rights/$f" && chmod 4750 "$T/rights/$f"
+done
+chmod 700 "$T/rights/closed"
+chunkstore backup -q -S rights --root "$T/rights" || fail "backup"
+traced() {
+	strace -f -y -o "$T/trace" -e trace=pwritev,pwrite64,pwritev2,fchown,fchmod,fsetxattr,mkdirat "$@"
+}
+# early: writes to a file that has rights already, and directories that others can enter
+early() {
+	awk 'match($0, /\([0-9]+<[^>]*>/) { file = substr($0, RSTART, RLENGTH); sub(/^[^<]*/, "", file) }
+		/pwrite/ { writes++; if (file in rights) early++ }
+		/fch|fsetxattr/ { rights[file] = 1; given++ }
+		/mkdirat/ && !/0700\) /{ early++ }
+		END { print early + 0, (writes > 2), (given > 5) }' "$T/trace"
+}
+if have strace && ! is_sanitized && traced true 2>/dev/null; then
+	check "restore, traced" traced chunkstore restore -q rights "$T/rights.1"
+	is "no content is written to what has its rights already" "$(early)" "0 1 1"
+	cp -r "$T/rights" "$T/rights.2"
+	for f in small large closed/large; do echo other >"$T/rights.2/$f"; done
+	check "over what is there" traced chunkstore restore -q --overwrite always rights "$T/rights.2"
+	is "nor then" "$(early)" "0 1 1"
+	check "and all is right" treecmp "$T/rights" "$T/rights.2"
+	# in place: what is too much goes first
+	for f in large closed/large; do
+		noise 8 3000000 >"$T/rights.2/$f"
+		chmod 6777 "$T/rights.2/$f"
+	done
+	check "in place" traced chunkstore restore -q --in-place rights "$T/rights.2"
+	is "what is open or set-ID is closed before" \
+		"$(grep -oE "rights.2/large>, 0[0-7]+\)|pwrite.*rights.2/large" "$T/trace" | head -n 2 | sed 's/.*large>, //; s/pwrite.*/pwrite/' | tr '\n' ' ')" \
+		"$(printf '0%o) pwrite ' $((0$(stat -c %a "$T/rights/large") & 01777)))"
+	check "and all is right" treecmp "$T/rights" "$T/rights.2"
+fi
+
 # ---- an ordinary user
 if is_root && have setpriv; then
 	user() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }

@@ -122,6 +122,7 @@ static void ignore_line(void *arg, const char *line)
 		fprintf(stderr, "# %s\n", line);
 }
 
+static bool writing;    /* write, instead of looking */
 static bool with_zeros; /* look with damaged=zeros */
 
 static int open_view(struct cs_store **s, struct cs_view **v)
@@ -135,17 +136,23 @@ static int open_view(struct cs_store **s, struct cs_view **v)
 	return rc == CS_OK ? cs_view_open(*s, &o, v, &err) : rc;
 }
 
-static void look(void)
+/* In a process of its own: the test's handlers would go on with the next test. */
+static void guard_alone(void)
 {
-	struct cs_store *s;
-	struct cs_view *v;
 	static const int deadly[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGALRM };
 
-	/* the test's own handlers would go on with the next test */
 	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
 		signal(deadly[i], SIG_DFL);
 	cs_db_guard_install();
 	alarm(20);
+}
+
+static void look(void)
+{
+	struct cs_store *s;
+	struct cs_view *v;
+
+	guard_alone();
 	if (open_view(&s, &v) != CS_OK)
 		_exit(0);
 	told->opened = true;
@@ -161,6 +168,29 @@ struct sum {
 	char first[640];
 };
 
+/*
+ * Instead: what writes either fails or not. LMDB trusts the pages that it
+ * changes, and copies of damaged ones may ruin the heap before they are
+ * written; a process that ends by that has failed, too.
+ */
+static void write_something(void)
+{
+	const struct cs_open_opts o = { .flags = CS_OPEN_WRITE };
+	struct cs_backup_opts b = { .series = "db", .root = world_path("tree"), .force = true };
+	struct cs_backup_result done;
+	struct cs_gc_result gone;
+	struct cs_store *s;
+
+	guard_alone();
+	if (cs_store_open(world_path("store"), &o, &s, NULL) != CS_OK)
+		_exit(0);
+	told->opened = true;
+	told->again.failed += cs_backup(s, &b, &done, NULL) != CS_OK;
+	told->again.failed += cs_gc(s, &(struct cs_gc_opts){ 0 }, &gone, NULL) != CS_OK;
+	cs_store_close(s);
+	_exit(0);
+}
+
 /* With the file as it is now: a new process opens it and looks at everything. */
 static void look_again(struct sum *sum, const char *what)
 {
@@ -171,10 +201,13 @@ static void look_again(struct sum *sum, const char *what)
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		look();
+		writing ? write_something() : look();
 	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
 	sum->damages++;
-	if (status)
+	if (writing && WIFSIGNALED(status) &&
+	    (WTERMSIG(status) == SIGABRT || WTERMSIG(status) == SIGSEGV))
+		sum->refused++;
+	else if (status)
 		snprintf(why, sizeof(why), "ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
 			 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	else if (told->again.wrong)
@@ -208,7 +241,12 @@ static void put(size_t at, const void *data, size_t len)
 
 static void heal(size_t at, size_t len)
 {
-	put(at, whole + at, len);
+	if (writing) {
+		assert_int_equal(ftruncate(fd, (off_t)whole_len), 0);
+		put(0, whole, whole_len);
+	} else {
+		put(at, whole + at, len);
+	}
 }
 
 static void flip(struct sum *sum, size_t at, unsigned bit, const char *of)
@@ -428,6 +466,32 @@ static void a_shorter_file(void **state)
 	no_wrong_answers(&sum, "shorter files");
 }
 
+/* A backup and a gc, with damage in the pages that they change. */
+static void damage_where_is_written(void **state)
+{
+	struct rng r = rng_start();
+	struct sum bits = { 0 }, zeroed = { 0 };
+	static const uint8_t zeros[PAGE];
+
+	(void)state;
+	writing = true;
+	for (size_t at = 0; at < whole_len; at += PAGE) {
+		if (!has_rows(at) && at >= 2 * PAGE)
+			continue;
+		for (unsigned k = 0; k < (is_long() ? 200 : 1); k++)
+			flip(&bits, at + rng_below(&r, k % 2 ? 48 : PAGE), (unsigned)rng_below(&r, 8),
+			     "page");
+		if (!is_long() && at / PAGE % 2)
+			continue;
+		put(at, zeros, PAGE);
+		look_again(&zeroed, "page of zeros");
+		heal(at, PAGE);
+	}
+	writing = false;
+	no_wrong_answers(&bits, "bits where is written");
+	no_wrong_answers(&zeroed, "pages of zeros where is written");
+}
+
 /* After it was brought into memory, and before it was read. */
 static void a_value_that_is_cut_off(void **state)
 {
@@ -523,6 +587,7 @@ int main(void)
 		cmocka_unit_test(zeros_for_damaged_content),
 		cmocka_unit_test(a_shorter_file),
 		cmocka_unit_test(a_value_that_is_cut_off),
+		cmocka_unit_test(damage_where_is_written),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
