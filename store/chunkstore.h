@@ -459,6 +459,7 @@ struct cs_backup_opts {
 	const char *host;        /* NULL: this machine's name */
 	int consistency;         /* enum cs_consistency */
 	bool force;              /* read every file, changed or not */
+	bool heal;               /* the same; chunks that are damaged become right again for all points */
 	bool one_file_system;    /* do not descend into other file systems */
 	int level;               /* zstd level, 1 to 19; 0: the default, 3; -1: compress nothing */
 	unsigned threads;        /* compressors; 0: one a processor */
@@ -472,6 +473,7 @@ struct cs_backup_result {
 	uint64_t files_read, bytes_read; /* opened, because new or changed */
 	uint64_t entries_reused;         /* taken over from the parent point */
 	uint64_t chunks_new, chunks_dup;
+	uint64_t chunks_healed;
 };
 
 /*

@@ -163,6 +163,20 @@ static bool base_is_good(struct cs_verify_run *v, cs_chunk chunk, cs_chunk base,
 	return false;
 }
 
+/* A delta whose base is damaged, but which is there as a chunk of its own, too. */
+static bool was_stored_again(struct cs_verify_run *v, cs_chunk chunk, int kind, uint32_t len)
+{
+	struct cs_txn *t;
+	cs_chunk at = chunk;
+	int found = 0;
+	if (cs_txn_read(v->store->db, &t, NULL) != CS_OK)
+		return false;
+	int rc = cs_chunk_moved(t, chunk, &at, NULL);
+	cs_txn_end(t);
+	const struct cs_verify_slot *s = rc == 1 ? quickly(v, at, &found) : NULL;
+	return s && !s->base && found == kind && s->len == len;
+}
+
 bool cs_verify_ref(struct cs_verify_run *v, cs_chunk chunk, int kind, uint64_t len,
 		   struct cs_hash *hash, struct cs_found **why)
 {
@@ -180,5 +194,6 @@ bool cs_verify_ref(struct cs_verify_run *v, cs_chunk chunk, int kind, uint64_t l
 				       cs_chunk_slot(chunk));
 		return false;
 	}
-	return !slot.base || base_is_good(v, chunk, slot.base, kind, why);
+	return !slot.base || base_is_good(v, chunk, slot.base, kind, why) ||
+	       was_stored_again(v, chunk, kind, slot.len);
 }

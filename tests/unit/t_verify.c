@@ -144,7 +144,9 @@ static void put(struct cs_store *s, const struct bytes *b)
 	struct cs_txn *t = begin(s);
 	assert_int_equal(cs_bundles_del(t, b->number, NULL), CS_OK);
 	if (b->data)
-		assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ b->number, b->data, b->len }, 1, NULL), CS_OK);
+		assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ b->number, b->data,
+									       b->len }, 1, NULL),
+				 CS_OK);
 	commit(t);
 }
 
@@ -732,6 +734,173 @@ static void a_point_that_is_gone_leaves_no_row(void **state)
 	cs_store_close(s);
 }
 
+/* ---- healing */
+
+/* Every bundle of a kind below `end`, its last byte changed. */
+static void spoil_all(struct cs_store *s, int kind, uint64_t end)
+{
+	struct cs_txn *t;
+	struct cs_slice v;
+	uint64_t number, from = 0;
+	for (;;) {
+		struct cs_bundle_header h;
+		assert_int_equal(cs_txn_read(s->db, &t, NULL), CS_OK);
+		int rc = cs_bundles_next(t, from, &number, &v, NULL);
+		bool is = rc == 1 && number < end &&
+			  cs_bundle_header_unpack(v.data, v.len, &h) == CS_OK && h.kind == kind;
+		cs_txn_end(t);
+		if (rc != 1)
+			return;
+		from = number + 1;
+		if (!is)
+			continue;
+		struct bytes b = take(s, number);
+		b.data[b.len - 1] ^= 0x20;
+		put(s, &b);
+		free(b.data);
+	}
+}
+
+static uint64_t back_up(struct cs_store *s, bool heal, struct cs_backup_result *r)
+{
+	struct cs_backup_opts o = { .series = "t", .root = world_path("tree"), .heal = heal };
+	assert_int_equal(cs_backup(s, &o, r, NULL), CS_OK);
+	return r->point.seq;
+}
+
+static void same(struct cs_store *s, uint64_t seq, const char *path)
+{
+	struct cs_tree *t;
+	char name[64];
+	snprintf(name, sizeof(name), "tree/%s", path);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	world_same(t, path, name);
+	cs_tree_close(t);
+}
+
+static void reopen(struct cs_store **s)
+{
+	cs_store_close(*s);
+	*s = world_open();
+}
+
+static void a_backup_heals(int kind)
+{
+	uint64_t seqs[2];
+	struct cs_backup_result r;
+	struct cs_store *s = filled(seqs);
+	spoil_all(s, kind, UINT64_MAX);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	reopen(&s);
+	back_up(s, true, &r);
+	assert_true(r.chunks_healed > 0);
+	reopen(&s);
+	/* the damaged bundles are still there, and nothing suffers from them */
+	assert_int_equal(verify(s, 0).damaged_points, 0);
+	for (size_t i = 0; i < nfound; i++)
+		assert_string_equal(found[i].id, "bundle-damaged");
+	assert_false(point(s, seqs[0]).damaged);
+	same(s, seqs[0], "dir/f03");
+	same(s, seqs[1], "other");
+	world_gc(s);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	same(s, seqs[0], "dir/f03");
+	same(s, seqs[1], "other");
+	world_gc(s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	cs_store_close(s);
+}
+
+static void a_backup_heals_data(void **state)
+{
+	(void)state;
+	a_backup_heals(CS_BUNDLE_DATA);
+}
+
+/*
+ * The first point's root is another page than the tree has now, which heals the second
+ * one's: a page is met again if what it refers to goes by its old number.
+ */
+static void a_backup_heals_pages(void **state)
+{
+	uint64_t seqs[2];
+	struct cs_backup_result r;
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	spoil_all(s, CS_BUNDLE_META, UINT64_MAX);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	reopen(&s);
+	back_up(s, true, &r);
+	assert_true(r.chunks_healed > 0);
+	reopen(&s);
+	verify(s, 0);
+	assert_false(point(s, seqs[1]).damaged);
+	same(s, seqs[1], "dir/f03");
+	cs_store_close(s);
+}
+
+static void what_is_met_elsewhere_heals_without_being_stored_again(void **state)
+{
+	uint64_t seqs[2];
+	struct cs_backup_result r;
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	spoil_all(s, CS_BUNDLE_DATA, UINT64_MAX);
+	reopen(&s);
+	uint64_t third = world_back_up(s, "t"); /* all files read: stored again, and for itself only */
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	back_up(s, true, &r);
+	assert_true(r.chunks_healed > 0 && r.point.added_raw < 3000);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 0);
+	same(s, seqs[0], "dir/f00");
+	/* what it was healed with is needed by those that refer to the old number */
+	world_purge(s, third);
+	world_purge(s, r.point.seq);
+	world_gc(s);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	same(s, seqs[0], "dir/f00");
+	same(s, seqs[1], "other");
+	cs_store_close(s);
+}
+
+static void deltas_on_what_is_damaged_are_healed(void **state)
+{
+	static uint8_t data[100000];
+	struct rng g = { 5 };
+	struct cs_backup_result r;
+	(void)state;
+	rng_bytes(&g, data, sizeof(data));
+	world_write("tree/f", data, sizeof(data));
+	struct cs_store *s = world_open();
+	world_back_up(s, "t");
+	data[500] ^= 1;
+	world_write("tree/f", data, sizeof(data));
+	uint64_t second = world_back_up(s, "t");
+	uint64_t base = cs_chunk_bundle(chunk_of(s, second, "f", false));
+	spoil_all(s, CS_BUNDLE_DATA, base); /* the delta's bundle is sound, its base is not */
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	reopen(&s);
+	uint64_t third = back_up(s, true, &r);
+	assert_int_equal(r.chunks_healed, 1);
+	reopen(&s);
+	verify(s, 0);
+	assert_false(point(s, second).damaged);
+	same(s, second, "f");
+	world_purge(s, third);
+	world_gc(s);
+	reopen(&s);
+	same(s, second, "f");
+	assert_false(point(s, second).damaged);
+	cs_store_close(s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_begin, world_end)
 
 int main(void)
@@ -758,6 +927,10 @@ int main(void)
 		TEST(who_is_interrupted_keeps_what_is_written_down),
 		TEST(who_cannot_write_verifies),
 		TEST(a_point_that_is_gone_leaves_no_row),
+		TEST(a_backup_heals_data),
+		TEST(a_backup_heals_pages),
+		TEST(what_is_met_elsewhere_heals_without_being_stored_again),
+		TEST(deltas_on_what_is_damaged_are_healed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
