@@ -223,6 +223,14 @@ int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *dat
 	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc == CS_OK)
 		rc = cs_bundle_check(data, len, number);
+	return rc == CS_OK ? cs_bundle_salvage(d, data, len, out) : rc;
+}
+
+int cs_bundle_salvage(struct cs_decompressor *d, const void *data, size_t len,
+		      struct cs_bundle **out)
+{
+	struct cs_bundle_header h;
+	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc != CS_OK)
 		return rc;
 	struct cs_bundle *b = cs_zalloc(sizeof(*b));

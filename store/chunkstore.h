@@ -624,4 +624,21 @@ struct cs_verify_result {
 int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_verify_result *out,
 	      struct cs_error *err) CS_MUST_CHECK;
 
+struct cs_repair_opts {
+	struct cs_store *from; /* another store that may have what is damaged in this one; NULL: none */
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_repair_result {
+	uint64_t bundles_damaged, bundles_removed; /* removed: all of it was healed */
+	uint64_t chunks_healed, chunks_lost; /* lost: not found, needed or not */
+};
+/*
+ * Heal what verify wrote down as damaged, as far as its content is somewhere else in
+ * the store, or in another. Backups and readers may go on; CS_E_BUSY while gc runs.
+ * Needs CS_OPEN_WRITE.
+ */
+int cs_repair(struct cs_store *s, const struct cs_repair_opts *opts, struct cs_repair_result *out,
+	      struct cs_error *err) CS_MUST_CHECK;
+
 #endif

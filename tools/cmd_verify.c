@@ -19,7 +19,8 @@
 struct verify_values {
 	const char *level, *subset, *older_than;
 	long paths;
-	bool no_record, json, quiet;
+	const char *from;
+	bool repair, no_record, json, quiet;
 };
 
 #define AT(field) offsetof(struct verify_values, field)
@@ -30,6 +31,9 @@ static const struct cs_opt verify_options[] = {
 	  "check only the K-th of N parts, as 1/7", 0, 0 },
 	{ CS_OPT_TEXT, 0, "older-than", "DURATION", AT(older_than),
 	  "check only what was not verified for so long, as 30d", 0, 0 },
+	{ CS_OPT_FLAG, 0, "repair", NULL, AT(repair),
+	  "heal what is damaged, if its content is somewhere else in the store", 0, 0 },
+	{ CS_OPT_TEXT, 0, "from", "STORE", AT(from), "or in another store; implies --repair", 0, 0 },
 	{ CS_OPT_FLAG, 'n', "no-record", NULL, AT(no_record),
 	  "write nothing: do not record what was verified", 0, 0 },
 	{ CS_OPT_NUMBER, 0, "paths", "COUNT", AT(paths),
@@ -136,7 +140,8 @@ static void on_finding(void *arg, const struct cs_finding *f)
 		cs_out_printf(o, "    and %" PRIu64 " more\n", f->paths - f->nsample);
 }
 
-static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r, struct cs_error *err)
+static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r,
+		       const struct cs_repair_result *h, struct cs_error *err)
 {
 	struct cs_json *j = &cli->json;
 
@@ -152,6 +157,8 @@ static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r, str
 	cs_json_number(j, "chunks", r->chunks);
 	cs_json_number(j, "raw_bytes", r->raw_bytes);
 	cs_json_bool(j, "recorded", r->recorded);
+	cs_json_number(j, "chunks_healed", h->chunks_healed);
+	cs_json_number(j, "chunks_lost", h->chunks_lost);
 	return cs_json_put(j, err);
 }
 
@@ -174,6 +181,70 @@ static void verify_summary(struct cs_cli *cli, const struct cs_verify_result *r,
 			      " ranges of bundles\n", r->points_skipped, r->ranges_skipped);
 }
 
+/* --- repair */
+
+static int repair_from(struct cs_cli *cli, struct cs_store *from, struct cs_repair_result *out,
+		       struct cs_error *err)
+{
+	const struct cs_repair_opts opts = { .from = from, .progress = cs_cli_on_progress,
+					     .arg = cli };
+
+	return cs_repair(cli->store, &opts, out, err);
+}
+
+/* What verify found and wrote down; then what is still wrong is looked for again. */
+static int repair(struct cs_cli *cli, const struct verify_values *v,
+		  const struct cs_verify_opts *opts, struct cs_verify_result *r,
+		  struct cs_repair_result *healed, struct cs_error *err)
+{
+	struct cs_verify_opts again = *opts;
+	struct cs_verify_result after = { 0 };
+	struct cs_store *from = NULL;
+	int rc = 0;
+
+	if (!r->recorded)
+		return cs_fail(err, CS_E_BUSY, "what is damaged could not be recorded, so it is not "
+			       "repaired: others write to the store, or it is read-only");
+	if (v->from)
+		rc = cs_store_open(v->from, NULL, &from, err);
+	if (rc == 0)
+		rc = repair_from(cli, from, healed, err);
+	cs_store_close(from);
+	if (rc != 0)
+		return rc;
+	again.part = again.parts = 0;
+	again.older_than = CS_DURATION_MAX; /* but what was found damaged is looked at */
+	rc = cs_verify(cli->store, &again, &after, err);
+	r->findings = after.findings;
+	r->damaged_points = after.damaged_points;
+	return rc;
+}
+
+static void repair_summary(struct cs_cli *cli, const struct cs_repair_result *h)
+{
+	if (h->bundles_damaged)
+		cs_out_printf(&cli->out,
+			      "repair: %" PRIu64 " damaged bundles, %" PRIu64 " chunks healed, %"
+			      PRIu64 " not found\n",
+			      h->bundles_damaged, h->chunks_healed, h->chunks_lost);
+}
+
+/* --- the command */
+
+static int check_all(struct cs_cli *cli, const struct verify_values *v, struct cs_verify_opts *opts,
+		     struct cs_verify_result *r, struct cs_repair_result *healed,
+		     struct cs_error *err)
+{
+	int rc;
+
+	if (!v->repair && !v->from)
+		return cs_verify(cli->store, opts, r, err);
+	opts->finding = NULL;
+	rc = cs_verify(cli->store, opts, r, err);
+	opts->finding = on_finding;
+	return rc == CS_E_CORRUPT && r->findings ? repair(cli, v, opts, r, healed, err) : rc;
+}
+
 static int run_verify(struct cs_cli *cli, const void *values, int argc, char **argv,
 		      struct cs_error *err)
 {
@@ -182,12 +253,15 @@ static int run_verify(struct cs_cli *cli, const void *values, int argc, char **a
 				       .progress = cs_cli_on_progress, .finding = on_finding,
 				       .arg = cli };
 	struct cs_verify_result r = { 0 };
+	struct cs_repair_result healed = { 0 };
 	double start = cs_out_now();
 	int rc = level_of(cli, v->level, &opts.level, err);
 	int printed = 0;
 
 	(void)argc;
 	(void)argv;
+	if (rc == 0 && v->no_record && (v->repair || v->from))
+		return cs_cli_misuse(cli, err, "--repair and --no-record exclude each other");
 	if (rc == 0)
 		rc = part_of(cli, v->subset, &opts, err);
 	if (rc == 0)
@@ -199,14 +273,16 @@ static int run_verify(struct cs_cli *cli, const void *values, int argc, char **a
 	cs_progress_init(&cli->line, v->quiet);
 	if (v->json)
 		cs_json_array(&cli->json, &cli->out, "details");
-	rc = cs_verify(cli->store, &opts, &r, err);
+	rc = check_all(cli, v, &opts, &r, &healed, err);
 	cs_progress_wipe(&cli->line);
 	/* Damage that stopped verify itself leaves no totals. */
 	if (rc != 0 && (rc != CS_E_CORRUPT || r.findings == 0))
 		return rc;
 	if (v->json)
-		printed = verify_json(cli, &r, rc ? NULL : err);
+		printed = verify_json(cli, &r, &healed, rc ? NULL : err);
 	else if (!v->quiet)
+		repair_summary(cli, &healed);
+	if (!v->json && !v->quiet)
 		verify_summary(cli, &r, cs_out_now() - start);
 	if (rc == 0)
 		return printed;

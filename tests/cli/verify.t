@@ -75,6 +75,24 @@ if [ -n "$at" ]; then
 		'"bundle-damaged",3,true'
 	check_status "the structure is right" 0 chunkstore verify --level structure
 	like "and says nothing of the data" "$(chunkstore list one)" "  DAMAGED  "
+	cp -a "$S" "$T/damaged"
+	check_status "repair without the content" 4 chunkstore verify --repair
+	like "says so" "$(stdout)" "repair: 1 damaged bundles, [0-9]+ chunks healed, [0-9]+ not found"
+	check_status "from a store that is not there" 1 chunkstore verify --from "$T/nothing"
+	check_status "--repair --no-record" 2 chunkstore verify --repair --no-record
+	check "another store" chunkstore -s "$T/second" init
+	check "that has it" chunkstore -s "$T/second" backup -q --series x --root "$T/src"
+	check "repair from it" chunkstore verify --from "$T/second"
+	like "all is well" "$(stdout)" "all is well"
+	unlike "the marks are gone" "$(chunkstore list)" "DAMAGED"
+	check "restore" chunkstore restore one "$T/out"
+	check "is right" treecmp "$T/src" "$T/out"
+	rm -rf "$S" && mv "$T/damaged" "$S"
+	check "a backup that heals" chunkstore backup --series one --root "$T/src" --heal
+	like "says so" "$(stdout)" "damaged chunks healed"
+	check "repair after that" chunkstore verify --repair
+	check "an old point" chunkstore restore two "$T/out2"
+	check "is right again" treecmp "$T/src" "$T/out2"
 else
 	fail "the large file's bytes are in the store as they are"
 fi

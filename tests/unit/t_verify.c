@@ -901,6 +901,94 @@ static void deltas_on_what_is_damaged_are_healed(void **state)
 	cs_store_close(s);
 }
 
+static struct cs_repair_result repair(struct cs_store *s, struct cs_store *from)
+{
+	const struct cs_repair_opts o = { .from = from };
+	struct cs_repair_result r = { 0 };
+	struct cs_error err = { .text = "" };
+	if (cs_repair(s, &o, &r, &err) != CS_OK)
+		fail_msg("repair: %s", err.text);
+	return r;
+}
+
+/* A store that has the same, made by its own backup of it. */
+static struct cs_store *other_store(void)
+{
+	const struct cs_open_opts o = { .flags = CS_OPEN_WRITE };
+	struct cs_store *s;
+	assert_int_equal(cs_store_init(world_path("store2"), NULL, NULL), CS_OK);
+	assert_int_equal(cs_store_open(world_path("store2"), &o, &s, NULL), CS_OK);
+	world_back_up(s, "elsewhere");
+	return s;
+}
+
+static void another_store_has_it(void **state)
+{
+	uint64_t seqs[2];
+	struct cs_verify_result r;
+	(void)state;
+	struct cs_store *s = filled(seqs), *from = other_store();
+	spoil_all(s, CS_BUNDLE_DATA, UINT64_MAX);
+	reopen(&s);
+	assert_int_equal(repair(s, from).bundles_damaged, 0); /* nobody wrote that down yet */
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	struct cs_repair_result done = repair(s, from);
+	assert_int_equal(done.chunks_healed, 16);
+	assert_int_equal(done.chunks_lost, 0);
+	assert_int_equal(done.bundles_removed, done.bundles_damaged);
+	reopen(&s);
+	assert_int_equal(verify_with(s, (struct cs_verify_opts){ .older_than = 3600 }, &r), CS_OK);
+	assert_true(r.points == 2 && !point(s, seqs[0]).damaged && !point(s, seqs[1]).damaged);
+	assert_int_equal(verify(s, 0).findings, 0);
+	same(s, seqs[0], "dir/f03");
+	world_gc(s);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	same(s, seqs[0], "dir/f03");
+	same(s, seqs[1], "other");
+	assert_int_equal(cs_repair(s, &(struct cs_repair_opts){ .from = s }, &done, NULL),
+			 CS_E_USAGE);
+	cs_store_close(from);
+	cs_store_close(s);
+}
+
+/* Files that do not compress lie in a bundle as they are: one byte costs one of them. */
+static void what_is_left_of_a_bundle_is_used(void **state)
+{
+	uint64_t seqs[2];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	spoil_all(s, CS_BUNDLE_DATA, cs_chunk_bundle(chunk_of(s, seqs[0], "dir/f00", false)) + 1);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	assert_int_equal(find("bundle-damaged")->paths, 30);
+	struct cs_repair_result done = repair(s, NULL);
+	assert_int_equal(done.chunks_healed, 14);
+	assert_int_equal(done.chunks_lost, 1);
+	assert_int_equal(done.bundles_removed, 0);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	assert_int_equal(find("bundle-damaged")->paths, 2);
+	assert_true(point(s, seqs[0]).damaged);
+	same(s, seqs[0], "dir/f03");
+	done = repair(s, NULL);
+	assert_int_equal(done.chunks_healed, 0);
+	/* the last one is in the source */
+	struct cs_backup_result r;
+	back_up(s, true, &r);
+	assert_int_equal(r.chunks_healed, 1);
+	done = repair(s, NULL);
+	assert_int_equal(done.bundles_removed, 1);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	assert_false(point(s, seqs[0]).damaged);
+	world_gc(s);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	same(s, seqs[0], "dir/f14");
+	cs_store_close(s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_begin, world_end)
 
 int main(void)
@@ -931,6 +1019,8 @@ int main(void)
 		TEST(a_backup_heals_pages),
 		TEST(what_is_met_elsewhere_heals_without_being_stored_again),
 		TEST(deltas_on_what_is_damaged_are_healed),
+		TEST(another_store_has_it),
+		TEST(what_is_left_of_a_bundle_is_used),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
