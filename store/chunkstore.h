@@ -641,4 +641,21 @@ struct cs_repair_result {
 int cs_repair(struct cs_store *s, const struct cs_repair_opts *opts, struct cs_repair_result *out,
 	      struct cs_error *err) CS_MUST_CHECK;
 
+struct cs_rebuild_opts {
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_rebuild_result {
+	uint64_t bundles; /* that were looked at */
+	uint64_t index_added, index_removed, moved_removed; /* rows */
+	uint64_t points_changed, series_changed;
+};
+/*
+ * Make the dedup index anew from the bundles, and from the points' records their
+ * totals, names and ids; only what is wrong is written. Others may go on meanwhile.
+ * Needs CS_OPEN_WRITE.
+ */
+int cs_rebuild(struct cs_store *s, const struct cs_rebuild_opts *opts,
+	       struct cs_rebuild_result *out, struct cs_error *err) CS_MUST_CHECK;
+
 #endif

@@ -89,16 +89,28 @@ static struct cs_index_entry row_unpack(const uint8_t *p)
 					number_of(p + HASH_SIZE, CS_INDEX_ROW_SIZE - HASH_SIZE) };
 }
 
+static void entry_pack(struct row *r, uint64_t head, cs_chunk chunk)
+{
+	for (unsigned i = 0; i < HASH_SIZE; i++)
+		r->b[i] = (uint8_t)(head >> (8 * (HASH_SIZE - 1 - i)));
+	for (unsigned i = HASH_SIZE; i < CS_INDEX_ROW_SIZE; i++)
+		r->b[i] = (uint8_t)(chunk >> (8 * (CS_INDEX_ROW_SIZE - 1 - i)));
+}
+
+int cs_index_drop(struct cs_txn *t, const struct cs_index_entry *e, struct cs_error *err)
+{
+	struct row r;
+	entry_pack(&r, e->head, e->chunk);
+	struct cs_slice v = value_of(&r);
+	return cs_db_del(t, CS_T_INDEX, key(), &v, err);
+}
+
 int cs_index_walk(struct cs_txn *t, const struct cs_index_entry *after, struct cs_index_entry *out,
 		  size_t max, size_t *n, struct cs_error *err)
 {
 	struct row r;
 	struct cs_cursor *c;
-	cs_chunk from = after->chunk + 1;
-	for (unsigned i = 0; i < HASH_SIZE; i++)
-		r.b[i] = (uint8_t)(after->head >> (8 * (HASH_SIZE - 1 - i)));
-	for (unsigned i = HASH_SIZE; i < CS_INDEX_ROW_SIZE; i++)
-		r.b[i] = (uint8_t)(from >> (8 * (CS_INDEX_ROW_SIZE - 1 - i)));
+	entry_pack(&r, after->head, after->chunk + 1);
 	struct cs_slice k = key(), value = value_of(&r);
 	int rc = cs_cursor_open(t, CS_T_INDEX, &c, err);
 	if (rc != CS_OK)

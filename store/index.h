@@ -35,6 +35,9 @@ struct cs_index_entry {
 /* Up to max rows behind *after (zeroed: from the first). Fewer at the end: *n. */
 int cs_index_walk(struct cs_txn *t, const struct cs_index_entry *after, struct cs_index_entry *out,
 		  size_t max, size_t *n, struct cs_error *err) CS_MUST_CHECK;
+/* Delete that row. */
+int cs_index_drop(struct cs_txn *t, const struct cs_index_entry *e,
+		  struct cs_error *err) CS_MUST_CHECK;
 /* Does the row begin as this hash does? */
 bool cs_index_fits(const struct cs_index_entry *e, const struct cs_hash *hash);
 /* Pages that hold its rows, at most: no more are in memory when a transaction changes rows. */

@@ -989,6 +989,70 @@ static void what_is_left_of_a_bundle_is_used(void **state)
 	cs_store_close(s);
 }
 
+static struct cs_rebuild_result rebuild(struct cs_store *s)
+{
+	const struct cs_rebuild_opts o = { 0 };
+	struct cs_rebuild_result r = { 0 };
+	assert_int_equal(cs_rebuild(s, &o, &r, NULL), CS_OK);
+	return r;
+}
+
+static void what_follows_is_made_anew(void **state)
+{
+	uint64_t seqs[2], moved = 77;
+	struct cs_hash h = { { 1, 2, 3 } };
+	struct cs_point_record p;
+	struct cs_series_record sr;
+	struct cs_backup_result b;
+	struct cs_buf buf = { 0 };
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	struct cs_rebuild_result r = rebuild(s);
+	assert_true(r.bundles > 0 && !r.index_added && !r.index_removed && !r.points_changed &&
+		    !r.series_changed && !r.moved_removed);
+	struct cs_txn *t = begin(s);
+	struct cs_index_entry rows[64], none = { 0 };
+	size_t n;
+	assert_int_equal(cs_index_walk(t, &none, rows, 64, &n, NULL), CS_OK);
+	assert_true(n > 16 && n < 64);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(cs_index_drop(t, &rows[i], NULL), CS_OK);
+	assert_int_equal(cs_index_add(t, &h, rows[0].chunk, NULL), CS_OK);
+	assert_int_equal(cs_index_add(t, &h, cs_chunk_make(999999, 1), NULL), CS_OK);
+	assert_int_equal(cs_db_put(t, CS_T_MOVED, cs_u64_key(&moved),
+				   (struct cs_slice){ "0123456789abcdef", 16 }, NULL), CS_OK);
+	assert_int_equal(cs_points_get(t, seqs[0], &p, NULL), CS_OK);
+	uint8_t key[64] = { 0, 0, 0, (uint8_t)p.series_id };
+	memcpy(key + 4, p.name, strlen(p.name));
+	assert_int_equal(cs_db_del(t, CS_T_CATALOG, (struct cs_slice){ key, 4 + strlen(p.name) },
+				   NULL, NULL), CS_OK);
+	assert_int_equal(cs_db_del(t, CS_T_IDS, (struct cs_slice){ p.id, 16 }, NULL, NULL), CS_OK);
+	assert_int_equal(cs_series_find(t, "t", &sr, NULL), 1);
+	sr.points = 9;
+	sr.latest = 4711;
+	cs_series_record_pack(&sr, &buf);
+	assert_int_equal(cs_db_put(t, CS_T_SERIES, (struct cs_slice){ "t", 1 },
+				   (struct cs_slice){ buf.data, buf.len }, NULL), CS_OK);
+	commit(t);
+	change_root(s, seqs[1], one_byte_more, NULL);
+	reopen(&s);
+	assert_true(verify(s, 0).findings > 4);
+	r = rebuild(s);
+	assert_int_equal(r.index_added, n);
+	assert_int_equal(r.index_removed, 2);
+	assert_int_equal(r.moved_removed, 1);
+	assert_int_equal(r.points_changed, 2);
+	assert_int_equal(r.series_changed, 1);
+	reopen(&s);
+	assert_int_equal(verify(s, 0).findings, 0);
+	assert_string_equal(point(s, seqs[0]).name, p.name);
+	back_up(s, true, &b);
+	assert_int_equal(b.point.added_raw < 3000, true); /* what is there is found again */
+	cs_point_record_release(&p);
+	cs_buf_release(&buf);
+	cs_store_close(s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_begin, world_end)
 
 int main(void)
@@ -1021,6 +1085,7 @@ int main(void)
 		TEST(deltas_on_what_is_damaged_are_healed),
 		TEST(another_store_has_it),
 		TEST(what_is_left_of_a_bundle_is_used),
+		TEST(what_follows_is_made_anew),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
