@@ -57,22 +57,14 @@ int cs_bundle_load_table(struct cs_slice bundle, const struct cs_bundle_header *
 	return cs_db_load((struct cs_slice){ bundle.data, n }, err);
 }
 
-int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err)
+/* The slot of a chunk at this very number: 1, 0 (no such bundle) or negative. */
+static int slot_at(struct cs_txn *t, cs_chunk at, struct cs_slot *out, struct cs_error *err)
 {
 	struct cs_slice v;
 	struct cs_bundle_header h;
-	cs_chunk at = chunk;
 	int rc = cs_bundles_get(t, cs_chunk_bundle(at), &v, err);
-	if (rc == 0) {
-		rc = cs_chunk_moved(t, chunk, &at, err);
-		if (rc == 1)
-			rc = cs_bundles_get(t, cs_chunk_bundle(at), &v, err);
-	}
-	if (rc < 0)
+	if (rc != 1)
 		return rc;
-	if (rc == 0)
-		return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
-			       (unsigned long long)chunk);
 	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
 		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged",
 			       (unsigned long long)cs_chunk_bundle(at));
@@ -82,7 +74,25 @@ int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct 
 	if (cs_slot_find(v.data, &h, cs_chunk_slot(at), out) != CS_OK)
 		return cs_fail(err, CS_E_CORRUPT, "bundle %llu is damaged",
 			       (unsigned long long)cs_chunk_bundle(at));
-	return CS_OK;
+	return 1;
+}
+
+int cs_chunk_info(struct cs_txn *t, cs_chunk chunk, struct cs_slot *out, struct cs_error *err)
+{
+	cs_chunk at;
+	int rc = slot_at(t, chunk, out, err);
+	if (rc == 1)
+		return CS_OK;
+	/* gc moved it; or its bundle is damaged, and it was stored again */
+	int moved = cs_chunk_moved(t, chunk, &at, rc == 0 ? err : NULL);
+	if (moved == 1)
+		rc = slot_at(t, at, out, err);
+	else if (moved < 0 && rc == 0)
+		return moved;
+	if (rc == 0)
+		return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
+			       (unsigned long long)chunk);
+	return rc == 1 ? CS_OK : rc;
 }
 
 /* The chunks of the common frame one after the other: where they lie, or copied. NULL: no memory. */
@@ -213,6 +223,14 @@ int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *dat
 	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc == CS_OK)
 		rc = cs_bundle_check(data, len, number);
+	return rc == CS_OK ? cs_bundle_salvage(d, data, len, out) : rc;
+}
+
+int cs_bundle_salvage(struct cs_decompressor *d, const void *data, size_t len,
+		      struct cs_bundle **out)
+{
+	struct cs_bundle_header h;
+	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc != CS_OK)
 		return rc;
 	struct cs_bundle *b = cs_zalloc(sizeof(*b));

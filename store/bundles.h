@@ -102,6 +102,12 @@ struct cs_bundle {
 int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 		     struct cs_bundle **out) CS_MUST_CHECK;
 /*
+ * The same without the checksum: what it holds may be anything, and each chunk has to
+ * be compared with its hash.
+ */
+int cs_bundle_salvage(struct cs_decompressor *d, const void *data, size_t len,
+		      struct cs_bundle **out) CS_MUST_CHECK;
+/*
  * A delta as a bundle of one chunk of its own, made of its frame and of its
  * base's bytes. CS_E_CORRUPT when they do not make it; CS_E_NOMEM.
  */

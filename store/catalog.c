@@ -7,6 +7,7 @@
  * in the trash (trash.c) is in no list and answers to none of its names.
  */
 #include "browse.h"
+#include "checked.h"
 #include "points.h"
 
 #include <stdio.h>
@@ -41,6 +42,12 @@ int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, stru
 	out->added_stored = r->added_stored;
 	out->unreadable = r->unreadable;
 	out->changed = r->changed;
+	struct cs_checked_row row;
+	rc = cs_checked_get(t, cs_checked_point(r->seq), &row, err);
+	if (rc != CS_OK)
+		return rc;
+	memcpy(out->verified, row.at, sizeof(out->verified));
+	out->damaged = row.damaged != 0;
 	return CS_OK;
 }
 

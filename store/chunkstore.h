@@ -89,6 +89,9 @@ struct cs_store_stats {
 	uint64_t file_bytes;   /* size of data.mdb */
 	uint64_t disk_bytes;   /* blocks it occupies */
 	uint64_t free_bytes;   /* of file_bytes: pages free for reuse */
+	/* the data, as verify wrote down, by ranges of 64 bundle numbers */
+	uint64_t ranges, ranges_never, ranges_damaged; /* never: not verified yet */
+	int64_t verified;      /* seconds: of the others all since then; 0: there are none */
 };
 
 /* Totals of the store. Reads every bundle's header: some milliseconds a GB. */
@@ -143,6 +146,9 @@ struct cs_point {
 	uint64_t added_raw, added_stored; /* new chunks of this point, before and after compression */
 	uint64_t unreadable; /* source entries that could not be read */
 	uint64_t changed;    /* source files that changed while they were read */
+	/* as verify wrote down */
+	int64_t verified[3]; /* seconds when it was verified last, by level less 1; 0: never */
+	bool damaged;        /* then it was not sound */
 };
 
 typedef int cs_series_fn(void *arg, const struct cs_series *s);
@@ -453,6 +459,7 @@ struct cs_backup_opts {
 	const char *host;        /* NULL: this machine's name */
 	int consistency;         /* enum cs_consistency */
 	bool force;              /* read every file, changed or not */
+	bool heal;               /* the same; chunks that are damaged become right again for all points */
 	bool one_file_system;    /* do not descend into other file systems */
 	int level;               /* zstd level, 1 to 19; 0: the default, 3; -1: compress nothing */
 	unsigned threads;        /* compressors; 0: one a processor */
@@ -466,6 +473,7 @@ struct cs_backup_result {
 	uint64_t files_read, bytes_read; /* opened, because new or changed */
 	uint64_t entries_reused;         /* taken over from the parent point */
 	uint64_t chunks_new, chunks_dup;
+	uint64_t chunks_healed;
 };
 
 /*
@@ -570,19 +578,84 @@ struct cs_compact_result {
 int cs_compact(struct cs_store *s, const struct cs_compact_opts *opts,
 	       struct cs_compact_result *out, struct cs_error *err) CS_MUST_CHECK;
 
+/* Each level contains those before it. */
+enum cs_verify_level {
+	CS_VERIFY_ALL,       /* the highest */
+	CS_VERIFY_STRUCTURE, /* every reference resolves, sums are right, index and bundles agree */
+	CS_VERIFY_DATA,      /* every bundle is decoded, every chunk has its hash */
+	CS_VERIFY_DIGEST,    /* every digest follows from what was read */
+};
+
+/* One thing that is wrong. Borrowed for the call. */
+struct cs_finding {
+	const char *id;   /* stable; chunkstore(1) has the list */
+	const char *text; /* what is wrong, in words */
+	uint64_t points, paths; /* that it affects: how many */
+	const char *const *sample; /* the first of these paths, SERIES/NAME:PATH, escaped */
+	size_t nsample;
+};
+typedef void cs_finding_fn(void *arg, const struct cs_finding *f);
+
 struct cs_verify_opts {
 	unsigned threads; /* 0: one a processor */
+	int level;        /* enum cs_verify_level */
+	unsigned part, parts; /* only the part-th of so many parts, from 1; 0: everything */
+	int64_t older_than; /* only what was not verified in the last so many seconds; 0: everything */
+	bool no_record;   /* do not write down what was verified */
+	unsigned sample;  /* paths that a finding names; 0: 10 */
 	cs_progress_fn *progress;
-	cs_notice_fn *notice; /* one line a finding, starting with its id */
-	void *arg;
+	cs_finding_fn *finding; /* at the end, one after the other */
+	cs_notice_fn *notice; /* the same as a line, starting with the id */
+	void *arg;        /* for the three */
 };
 struct cs_verify_result {
 	uint64_t points, entries, bundles, chunks, raw_bytes;
+	uint64_t points_skipped, ranges_skipped; /* not in this part, or verified lately */
 	uint64_t findings; /* things that are wrong */
 	uint64_t damaged_points;
+	bool recorded; /* what was verified is written down */
 };
-/* Read and check everything. CS_E_CORRUPT: there are findings. */
+/*
+ * Read and check everything, or what opts choose; what was found damaged before is
+ * always checked again. Others may go on meanwhile. Open for writing it writes down
+ * what was verified when. CS_E_CORRUPT: there are findings. *out is filled then,
+ * too, and when it is interrupted.
+ */
 int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_verify_result *out,
 	      struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_repair_opts {
+	struct cs_store *from; /* another store that may have what is damaged in this one; NULL: none */
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_repair_result {
+	uint64_t bundles_damaged, bundles_removed; /* removed: all of it was healed */
+	uint64_t chunks_healed, chunks_lost; /* lost: not found, needed or not */
+};
+/*
+ * Heal what verify wrote down as damaged, as far as its content is somewhere else in
+ * the store, or in another. Backups and readers may go on; CS_E_BUSY while gc runs.
+ * Needs CS_OPEN_WRITE.
+ */
+int cs_repair(struct cs_store *s, const struct cs_repair_opts *opts, struct cs_repair_result *out,
+	      struct cs_error *err) CS_MUST_CHECK;
+
+struct cs_rebuild_opts {
+	cs_progress_fn *progress;
+	void *arg;
+};
+struct cs_rebuild_result {
+	uint64_t bundles; /* that were looked at */
+	uint64_t index_added, index_removed, moved_removed; /* rows */
+	uint64_t points_changed, series_changed;
+};
+/*
+ * Make the dedup index anew from the bundles, and from the points' records their
+ * totals, names and ids; only what is wrong is written. Others may go on meanwhile.
+ * Needs CS_OPEN_WRITE.
+ */
+int cs_rebuild(struct cs_store *s, const struct cs_rebuild_opts *opts,
+	       struct cs_rebuild_result *out, struct cs_error *err) CS_MUST_CHECK;
 
 #endif

@@ -51,6 +51,7 @@ static const struct {
 	[CS_T_CATALOG] = { CS_DB_CATALOG, 0, false },
 	[CS_T_IDS] = { CS_DB_IDS, 0, false },
 	[CS_T_TRASH] = { CS_DB_TRASH, 0, true },
+	[CS_T_CHECKED] = { CS_DB_CHECKED, MDB_INTEGERKEY, true },
 };
 
 /* Read a byte of every page of what the caller will look at. */
@@ -427,7 +428,7 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	return CS_OK;
 }
 
-int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
+int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out, struct cs_error *err)
 {
 	struct cs_txn *t = cs_zalloc(sizeof(*t));
 	if (!t)
@@ -436,7 +437,7 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	t->write = true;
 	int rc = check_stuck(db, err);
 	if (rc == CS_OK && db->turn)
-		rc = cs_turn_take(db->turn, err);
+		rc = cs_turn_take_within(db->turn, ms, err);
 	if (rc == CS_OK && (rc = check_lock(db, err)) != CS_OK)
 		write_is_over(db);
 	if (rc != CS_OK) {
@@ -458,6 +459,11 @@ int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	t->poisoned = cs_db_poisoned();
 	*out = t;
 	return CS_OK;
+}
+
+int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
+{
+	return cs_txn_write_within(db, -1, out, err);
 }
 
 /*

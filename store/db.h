@@ -31,6 +31,7 @@ enum cs_table {
 	CS_T_CATALOG,
 	CS_T_IDS,
 	CS_T_TRASH,
+	CS_T_CHECKED,
 	CS_TABLES,
 };
 
@@ -70,6 +71,9 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_
  * CS_E_INTERRUPTED may end that.
  */
 int cs_txn_write(struct cs_db *db, struct cs_txn **out, struct cs_error *err) CS_MUST_CHECK;
+/* The same, with CS_E_BUSY when others write for longer than ms. */
+int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out,
+			struct cs_error *err) CS_MUST_CHECK;
 /* Durable when it returns CS_OK; nothing happened otherwise. The transaction is gone either way. */
 int cs_txn_commit(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
 /*
@@ -131,7 +135,7 @@ void cs_db_unload(const struct cs_txn *t, struct cs_slice value);
 int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out,
 	       struct cs_error *err) CS_MUST_CHECK;
 
-/* Integer keys and values (CS_T_MOVED, _POINTS, _SERIES_IDS). */
+/* Integer keys and values (CS_T_MOVED, _POINTS, _SERIES_IDS, _CHECKED). */
 static inline struct cs_slice cs_u64_key(const uint64_t *v)
 {
 	return (struct cs_slice){ v, sizeof(*v) };

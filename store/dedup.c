@@ -48,10 +48,11 @@ static int pin_in_place(struct cs_store *s, cs_chunk *chunk, struct cs_error *er
 		rc = cs_txn_read(s->db, &t, err);
 		if (rc != CS_OK)
 			return rc;
-		rc = cs_bundles_get(t, cs_chunk_bundle(*chunk), &v, err);
-		bool there = rc == 1;
+		/* what has a row there is to be found where that leads, its old bundle or not */
+		rc = cs_chunk_moved(t, *chunk, chunk, err);
+		bool there = rc == 0;
 		if (rc == 0)
-			rc = cs_chunk_moved(t, *chunk, chunk, err);
+			rc = cs_bundles_get(t, cs_chunk_bundle(*chunk), &v, err);
 		cs_txn_end(t);
 		if (there || rc <= 0)
 			return rc;

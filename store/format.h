@@ -37,6 +37,7 @@
 #define CS_DB_IDS "ids"               /* point id, 16 bytes -> point seq */
 #define CS_DB_TRASH "trash"           /* keyed like the catalog -> trash row. Younger than the others: a
 					 store without it has nothing in the trash */
+#define CS_DB_CHECKED "checked"       /* what was verified when: see below. Younger, too: empty without it */
 
 /* Keys of the meta database. */
 #define CS_META_STORE "store"
@@ -73,6 +74,20 @@
  */
 #define CS_TRASH_ROW_SIZE 24
 #define CS_TRASH_PURGED INT64_MIN
+
+/*
+ * Checked row: what verify found last. The key is a point's seq with the highest
+ * bit set, or the number of a range of CS_CHECKED_RANGE bundle numbers
+ *   0  8  seconds, signed, when its structure was looked at; 0: never
+ *   8  8  the same for its data
+ *  16  8  and for its digest (of a range: as for its data)
+ *  24  1  0: sound; else damaged, as seen by a check of this level (1 structure, 2 data, 3 digest)
+ *  25  7  zero
+ *  32  8  XXH3-64 of the 32 bytes before, the seed being the key
+ */
+#define CS_CHECKED_ROW_SIZE 40
+#define CS_CHECKED_RANGE 64u
+#define CS_CHECKED_POINT (UINT64_C(1) << 63)
 
 /*
  * Pack key: what lies in a value of the bundles table

@@ -27,6 +27,19 @@ int cs_index_del(struct cs_txn *t, const struct cs_hash *hash, cs_chunk chunk,
  */
 int cs_index_next(struct cs_txn *t, const struct cs_hash *hash, cs_chunk after, cs_chunk *out,
 		  struct cs_error *err) CS_MUST_CHECK;
+/* A row as it is: the first bytes of a hash, and where it leads. */
+struct cs_index_entry {
+	uint64_t head;
+	cs_chunk chunk;
+};
+/* Up to max rows behind *after (zeroed: from the first). Fewer at the end: *n. */
+int cs_index_walk(struct cs_txn *t, const struct cs_index_entry *after, struct cs_index_entry *out,
+		  size_t max, size_t *n, struct cs_error *err) CS_MUST_CHECK;
+/* Delete that row. */
+int cs_index_drop(struct cs_txn *t, const struct cs_index_entry *e,
+		  struct cs_error *err) CS_MUST_CHECK;
+/* Does the row begin as this hash does? */
+bool cs_index_fits(const struct cs_index_entry *e, const struct cs_hash *hash);
 /* Pages that hold its rows, at most: no more are in memory when a transaction changes rows. */
 int cs_index_pages(struct cs_txn *t, uint64_t *out, struct cs_error *err) CS_MUST_CHECK;
 

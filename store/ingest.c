@@ -301,6 +301,7 @@ static int finish(struct cs_ingest *in, const struct cs_entry *root, struct cs_p
 	if (rc == CS_OK) {
 		in->result.chunks_new = st.chunks_new;
 		in->result.chunks_dup = st.chunks_dup;
+		in->result.chunks_healed = st.healed;
 		rc = cs_point_by_seq(in->store, r->seq, &in->result.point, err);
 		cs_leases_settle(in->store->leases, last.generation);
 	}
@@ -362,6 +363,8 @@ int cs_backup(struct cs_store *s, const struct cs_backup_opts *opts,
 		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (rc == CS_OK)
 		rc = cs_pipeline_new(s, opts->level, opts->threads, &in.pipeline, err);
+	if (rc == CS_OK && opts->heal)
+		cs_pipeline_heal(in.pipeline);
 	if (rc == CS_OK)
 		rc = cs_intake_init(&in.intake, s, in.pipeline, err);
 	if (rc == CS_OK) {

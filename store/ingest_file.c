@@ -46,7 +46,7 @@ static bool too_young(struct cs_time ctime, struct cs_time mtime, struct cs_time
 bool cs_ingest_unchanged(const struct cs_ingest *in, const struct cs_entry *old,
 			 const struct cs_entry *now)
 {
-	return !in->opts->force && old->mode == now->mode && old->ino == now->ino &&
+	return !in->opts->force && !in->opts->heal && old->mode == now->mode && old->ino == now->ino &&
 	       old->volume == now->volume && old->uid == now->uid && old->gid == now->gid &&
 	       (S_ISDIR(now->mode) || old->nlink == now->nlink) &&
 	       (!S_ISREG(now->mode) || old->size == now->size) &&

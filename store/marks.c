@@ -162,18 +162,28 @@ static struct cs_mark_moved *find_moved(struct cs_marks *m, cs_chunk from)
 	return lo < m->nmoved && m->moved[lo].from == from ? &m->moved[lo] : NULL;
 }
 
+/*
+ * The bundle where a chunk is to be found, and *chunk its number there: where the
+ * moved table says, if it is there. That also holds for one whose old bundle is
+ * still there: that is damaged, and what was stored again is not needed of it.
+ */
+static struct cs_mark_bundle *resolve(struct cs_marks *m, cs_chunk *chunk)
+{
+	struct cs_mark_moved *row = m->nmoved ? find_moved(m, *chunk) : NULL;
+	struct cs_mark_bundle *here = find_bundle(m, cs_chunk_bundle(*chunk)), *there = NULL;
+	if (row)
+		there = find_bundle(m, cs_chunk_bundle(row->to));
+	if (!row || (here && (!there || cs_chunk_slot(row->to) >= there->nslots)))
+		return here;
+	row->used = true;
+	*chunk = row->to;
+	return there;
+}
+
 /* Mark a chunk by the number it is referred to by. 1: it was not marked; 0: it was, or is missing. */
 static int set(struct cs_marks *m, cs_chunk chunk)
 {
-	struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
-	if (!b) {
-		struct cs_mark_moved *row = find_moved(m, chunk);
-		if (!row)
-			return 0;
-		row->used = true;
-		chunk = row->to;
-		b = find_bundle(m, cs_chunk_bundle(chunk));
-	}
+	struct cs_mark_bundle *b = resolve(m, &chunk);
 	if (b && b->nslots == 0)
 		b->needed = true;
 	if (!b || cs_chunk_slot(chunk) >= b->nslots)
@@ -210,12 +220,7 @@ static int mark(void *arg, cs_chunk chunk, enum cs_reach_kind kind, struct cs_er
 	int fresh = set(m, chunk);
 	if (fresh || kind == CS_REACH_DATA)
 		return fresh;
-	const struct cs_mark_bundle *b = find_bundle(m, cs_chunk_bundle(chunk));
-	if (!b) {
-		const struct cs_mark_moved *row = find_moved(m, chunk);
-		b = row ? find_bundle(m, cs_chunk_bundle(row->to)) : NULL;
-		chunk = row ? row->to : chunk;
-	}
+	const struct cs_mark_bundle *b = resolve(m, &chunk);
 	if (!b || cs_chunk_slot(chunk) >= b->nslots)
 		return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing",
 			       (unsigned long long)chunk);

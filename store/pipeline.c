@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "dedup.h"
 #include "hash.h"
+#include "heal.h"
 #include "index.h"
 #include "reader.h"
 
@@ -24,6 +25,7 @@
 #define BATCH_PAGES 4096u
 #define BOX_SLOTS 4096u /* a bundle is closed when it holds that many chunks */
 #define NUMBERS 65536u  /* bundle numbers taken at once; a place uses them in runs */
+#define HEALED_SEARCH 4096u /* healed chunks that are known by their new number, too */
 #define DELTA_MIN 256u /* a shorter chunk is not worth a second bundle when it is read */
 #define THREADS_MAX 64u
 #define PENDING_BUCKETS 16384u
@@ -66,6 +68,9 @@ struct cs_pipeline {
 	uint64_t next_number, numbers_left; /* not yet of a place's run */
 	uint64_t run[PLACES]; /* the next number of each; a multiple of CS_BUNDLE_RUN: none left */
 	struct cs_pipeline_stats stats; /* stored: guarded by lock */
+	bool heal;
+	struct cs_healed *healed;
+	size_t nhealed, healed_cap;
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;  /* for compressors: a bundle was closed, or stop */
@@ -637,6 +642,7 @@ void cs_pipeline_free(struct cs_pipeline *p)
 		next = e->chain;
 		free(e);
 	}
+	free(p->healed);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->work);
 	pthread_cond_destroy(&p->ready);
@@ -705,6 +711,47 @@ static int append(struct cs_pipeline *p, int kind, const uint8_t *data, size_t l
 	return CS_OK;
 }
 
+void cs_pipeline_heal(struct cs_pipeline *p)
+{
+	p->heal = true;
+}
+
+/* What was healed by this chunk, or the chunk itself. */
+static cs_chunk name_of(const struct cs_pipeline *p, cs_chunk chunk)
+{
+	size_t n = p->nhealed < HEALED_SEARCH ? p->nhealed : HEALED_SEARCH;
+	for (size_t i = 0; i < n; i++)
+		if (p->healed[i].to == chunk)
+			return p->healed[i].from;
+	return chunk;
+}
+
+/*
+ * The chunks that this one heals lead to *found, if it is no delta; else it is
+ * stored, as no delta either. It goes by its old number from now on: so a page
+ * that refers to it has the bytes that it had, and may heal one in turn.
+ */
+static int heal(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
+		const struct cs_hash *h, cs_chunk *found, struct cs_error *err)
+{
+	cs_chunk bad[16], base = 0;
+	size_t n;
+	int rc = cs_heal_find(p->store, kind, h, len, bad, sizeof(bad) / sizeof(bad[0]), &n, err);
+	if (rc != CS_OK || n == 0)
+		return rc;
+	if (*found && (cs_reader_base(p->store, *found, &base, NULL) != CS_OK || base))
+		*found = 0;
+	if (!*found)
+		rc = append(p, kind, data, len, 0, h, found, err);
+	if (rc == CS_OK && cs_grow(&p->healed, &p->healed_cap, p->nhealed + n, sizeof(*p->healed)))
+		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
+	for (size_t i = 0; i < n && rc == CS_OK; i++)
+		p->healed[p->nhealed++] = (struct cs_healed){ bad[i], *found, *h };
+	p->stats.healed = p->nhealed;
+	*found = rc == CS_OK ? bad[0] : 0;
+	return rc;
+}
+
 int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size_t len,
 		      cs_chunk like, cs_chunk *out, struct cs_hash *out_hash, struct cs_error *err)
 {
@@ -712,13 +759,17 @@ int cs_pipeline_chunk(struct cs_pipeline *p, int kind, const uint8_t *data, size
 	if (out_hash)
 		*out_hash = h;
 	cs_chunk found = pending_find(p, kind, &h, data, len);
+	bool pending = found != 0;
 	int rc = found ? CS_OK : cs_dedup_find(p->store, kind, &h, data, len, &found, err);
+	uint64_t before = p->stats.chunks_new;
+	if (rc == CS_OK && p->heal && !pending)
+		rc = heal(p, kind, data, len, &h, &found, err);
 	if (rc != CS_OK)
 		return rc;
 	if (!found)
 		return append(p, kind, data, len, usable(p, like, len), &h, out, err);
-	p->stats.chunks_dup++;
-	*out = found;
+	p->stats.chunks_dup += p->stats.chunks_new == before;
+	*out = p->nhealed ? name_of(p, found) : found;
 	return CS_OK;
 }
 
@@ -770,6 +821,8 @@ static int commit_last(struct cs_pipeline *p, cs_pipeline_last *fn, void *arg,
 	}
 	if (rc == CS_OK)
 		rc = put_batch(t, batch, n, err);
+	if (rc == CS_OK)
+		rc = cs_heal_put(t, p->healed, p->nhealed, err);
 	if (rc == CS_OK)
 		rc = give_numbers_back(p, t, err);
 	if (rc == CS_OK && fn)

@@ -26,11 +26,14 @@ struct cs_pipeline;
 struct cs_pipeline_stats {
 	uint64_t chunks_new, chunks_dup;
 	uint64_t raw, stored; /* bytes of new bundles, before and after compression */
+	uint64_t healed; /* damaged chunks that were stored again, or found elsewhere */
 };
 
 /* level, threads: as in struct cs_backup_opts. */
 int cs_pipeline_new(struct cs_store *s, int level, unsigned threads, struct cs_pipeline **out,
 		    struct cs_error *err) CS_MUST_CHECK;
+/* From now on, heal what is damaged (heal.h) when its content is met; with cs_pipeline_finish. */
+void cs_pipeline_heal(struct cs_pipeline *p);
 /* Stops the threads. What was not committed is given up. NULL is fine. */
 void cs_pipeline_free(struct cs_pipeline *p);
 

@@ -113,4 +113,13 @@ int cs_ids_lost(struct cs_txn *t, struct cs_error *err) CS_MUST_CHECK;
 int cs_point_lost(struct cs_txn *t, const struct cs_point_record *r,
 		  struct cs_error *err) CS_MUST_CHECK;
 
+/*
+ * Rows about a point that follow from its record, and a series' count of points and
+ * which is the latest, put right (points_mend.c). A record that is damaged is left alone.
+ */
+int cs_points_mend(struct cs_txn *t, uint64_t seq, bool *changed,
+		   struct cs_error *err) CS_MUST_CHECK;
+int cs_series_mend(struct cs_txn *t, const char *series, struct cs_time now, bool *changed,
+		   struct cs_error *err) CS_MUST_CHECK;
+
 #endif

@@ -12,6 +12,7 @@
  */
 #include "points.h"
 
+#include "checked.h"
 #include "page.h"
 #include "points_impl.h"
 
@@ -325,6 +326,8 @@ int cs_points_remove(struct cs_txn *t, uint64_t seq, struct cs_error *err)
 	if (rc == CS_OK)
 		rc = cs_db_del(t, CS_T_IDS, (struct cs_slice){ r.id, 16 }, NULL, err);
 	if (rc == CS_OK)
+		rc = cs_checked_del(t, cs_checked_point(seq), err);
+	if (rc == CS_OK)
 		rc = drop_empty_series(t, r.series_id, err);
 	cs_point_record_release(&r);
 	return rc;
@@ -393,5 +396,7 @@ int cs_points_scrap(struct cs_txn *t, uint64_t seq, struct cs_time now, struct c
 				break;
 		}
 	}
+	if (rc >= 0)
+		rc = cs_checked_del(t, cs_checked_point(seq), err);
 	return rc < 0 ? rc : cs_db_del(t, CS_T_POINTS, cs_u64_key(&seq), NULL, err);
 }

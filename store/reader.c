@@ -122,6 +122,16 @@ static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
 	return cs_fail(err, CS_E_CORRUPT, "chunk %llx is missing", (unsigned long long)old);
 }
 
+/* A chunk of a damaged bundle that was stored again is where the moved table says. */
+static bool is_healed(struct cs_store *s, cs_chunk *chunk, void **out_held, struct cs_bundle **out)
+{
+	cs_chunk at = *chunk;
+	if (moved_bundle(s, &at, out_held, out, NULL) != CS_OK)
+		return false;
+	*chunk = at;
+	return true;
+}
+
 /* The bundle where a chunk lies, be it a delta or not. *chunk: its number today. */
 static int stored_at(struct cs_store *s, cs_chunk *chunk, void **out_held, struct cs_bundle **out,
 		     struct cs_error *err)
@@ -131,6 +141,8 @@ static int stored_at(struct cs_store *s, cs_chunk *chunk, void **out_held, struc
 	int rc = cs_reader_bundle(s, cs_chunk_bundle(*chunk), &held, &b, err);
 	if (rc == CS_E_NOTFOUND)
 		rc = moved_bundle(s, chunk, &held, &b, err);
+	else if ((rc == CS_E_CORRUPT || rc == CS_E_IO) && is_healed(s, chunk, &held, &b))
+		rc = CS_OK;
 	if (rc != CS_OK)
 		return rc;
 	if (cs_chunk_slot(*chunk) >= b->nslots) {
@@ -216,7 +228,14 @@ int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct c
 		return CS_OK;
 	cs_cache_release(*out_held);
 	*out_slot = 0;
-	return cs_reader_bundle(s, DELTA | chunk, out_held, out, err);
+	rc = cs_reader_bundle(s, DELTA | chunk, out_held, out, err);
+	if ((rc == CS_E_CORRUPT || rc == CS_E_IO) && is_healed(s, &chunk, out_held, out)) {
+		*out_slot = cs_chunk_slot(chunk);
+		if (*out_slot < (*out)->nslots && !(*out)->slots[*out_slot].frame_len)
+			return CS_OK;
+		cs_cache_release(*out_held);
+	}
+	return rc;
 }
 
 int cs_reader_base(struct cs_store *s, cs_chunk chunk, cs_chunk *out, struct cs_error *err)

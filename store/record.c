@@ -400,3 +400,29 @@ int cs_trash_row_unpack(const void *data, size_t len, const void *key, size_t ke
 	*out = r;
 	return CS_OK;
 }
+
+void cs_checked_row_pack(const struct cs_checked_row *r, uint64_t key,
+			 uint8_t out[CS_CHECKED_ROW_SIZE])
+{
+	memset(out, 0, CS_CHECKED_ROW_SIZE);
+	for (int i = 0; i < CS_CHECKED_LEVELS; i++)
+		put64(out + 8 * i, (uint64_t)r->at[i]);
+	out[24] = r->damaged;
+	put64(out + 32, cs_checksum_seeded(out, 32, key));
+}
+
+int cs_checked_row_unpack(const void *data, size_t len, uint64_t key, struct cs_checked_row *out)
+{
+	struct cs_cur c = cs_cur(data, len);
+	struct cs_checked_row r;
+	for (int i = 0; i < CS_CHECKED_LEVELS; i++)
+		r.at[i] = (int64_t)cs_cur_u64(&c);
+	uint64_t state = cs_cur_u64(&c);
+	uint64_t sum = cs_cur_u64(&c);
+	if (!cs_cur_done(&c) || state > CS_CHECKED_LEVELS ||
+	    sum != cs_checksum_seeded(data, 32, key))
+		return CS_E_CORRUPT;
+	r.damaged = (uint8_t)state;
+	*out = r;
+	return CS_OK;
+}

@@ -126,4 +126,15 @@ void cs_trash_row_pack(const struct cs_trash_row *r, const void *key, size_t key
 int cs_trash_row_unpack(const void *data, size_t len, const void *key, size_t key_len,
 			struct cs_trash_row *out) CS_MUST_CHECK;
 
+/* What verify found last of a point or a range of bundles; bound to its key, too. */
+enum { CS_CHECKED_LEVELS = 3 };
+struct cs_checked_row {
+	int64_t at[CS_CHECKED_LEVELS]; /* seconds, by level; 0: never */
+	uint8_t damaged; /* 0, or 1 + the level that found it */
+};
+void cs_checked_row_pack(const struct cs_checked_row *r, uint64_t key,
+			 uint8_t out[CS_CHECKED_ROW_SIZE]);
+int cs_checked_row_unpack(const void *data, size_t len, uint64_t key,
+			  struct cs_checked_row *out) CS_MUST_CHECK;
+
 #endif

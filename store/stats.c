@@ -3,6 +3,7 @@
  * stats.c - what a store says of itself.
  */
 #include "alloc.h"
+#include "checked.h"
 #include "store.h"
 
 #include <stdlib.h>
@@ -47,10 +48,26 @@ static int count_deltas(struct cs_slice v, const struct cs_bundle_header *h,
 	return rc == CS_OK ? 1 : rc;
 }
 
+static int count_range(struct cs_txn *t, uint64_t range, struct cs_store_stats *st,
+		       struct cs_error *err)
+{
+	struct cs_checked_row row;
+	int rc = cs_checked_get(t, range, &row, err);
+	if (rc != CS_OK)
+		return rc;
+	int64_t at = row.at[CS_VERIFY_DATA - 1];
+	st->ranges++;
+	st->ranges_never += !at && !row.damaged;
+	st->ranges_damaged += row.damaged != 0;
+	if (at && (!st->verified || at < st->verified))
+		st->verified = at;
+	return 1;
+}
+
 /* Headers of bundles, in steps, so that no read transaction lasts. */
 static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct cs_error *err)
 {
-	uint64_t from = 0, number;
+	uint64_t from = 0, number, range = UINT64_MAX;
 	int rc = 1;
 	while (rc == 1) {
 		struct cs_txn *t;
@@ -66,6 +83,11 @@ static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct c
 				break;
 			from = number + 1;
 			st->bundles++;
+			if (range != cs_checked_range(number)) {
+				range = cs_checked_range(number);
+				if ((rc = count_range(t, range, st, err)) != 1)
+					break;
+			}
 			st->stored_bytes += v.len;
 			if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
 				continue; /* verify's business */

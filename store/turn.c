@@ -70,7 +70,7 @@ static enum got lock(struct cs_turn *t, short type, off_t at)
 }
 
 /* Wait until the writer's byte is ours; first in the queue for a time, then anyhow. */
-static int wait_for_it(struct cs_turn *t, struct cs_error *err)
+static int wait_for_it(struct cs_turn *t, int64_t limit, struct cs_error *err)
 {
 	struct timespec start;
 	enum got queued = NO, got = NO;
@@ -85,6 +85,10 @@ static int wait_for_it(struct cs_turn *t, struct cs_error *err)
 			got = lock(t, F_WRLCK, CS_LEASE_WRITER);
 		if (got != NO)
 			break;
+		if (limit >= 0 && ms >= limit) {
+			rc = cs_fail(err, CS_E_BUSY, "another process writes to the store");
+			break;
+		}
 		if (ms < told + TELL_MS || !t->waiting)
 			continue;
 		told = ms;
@@ -99,7 +103,7 @@ static int wait_for_it(struct cs_turn *t, struct cs_error *err)
 	return rc;
 }
 
-int cs_turn_take(struct cs_turn *t, struct cs_error *err)
+int cs_turn_take_within(struct cs_turn *t, int64_t ms, struct cs_error *err)
 {
 	struct stat st;
 	if (fstat(t->fd, &st) == 0 && st.st_nlink == 0)
@@ -112,10 +116,15 @@ int cs_turn_take(struct cs_turn *t, struct cs_error *err)
 		if (fcntl(t->fd, F_OFD_GETLK, &f) == 0 && f.l_type != F_UNLCK)
 			nap(POLITE_MS);
 	}
-	int rc = wait_for_it(t, err);
+	int rc = wait_for_it(t, ms, err);
 	if (rc != CS_OK)
 		pthread_mutex_unlock(&t->mine);
 	return rc;
+}
+
+int cs_turn_take(struct cs_turn *t, struct cs_error *err)
+{
+	return cs_turn_take_within(t, -1, err);
 }
 
 void cs_turn_leave(struct cs_turn *t)

@@ -23,6 +23,8 @@
 
 #include "err.h"
 
+#include <stdint.h>
+
 struct cs_turn;
 
 /* See cs_open_opts. */
@@ -34,6 +36,8 @@ void cs_turn_free(struct cs_turn *t);
 
 /* Wait for the turn. CS_E_INTERRUPTED: waiting() said so. CS_E_IO: the file is gone. */
 int cs_turn_take(struct cs_turn *t, struct cs_error *err) CS_MUST_CHECK;
+/* The same, with CS_E_BUSY when it takes longer than ms. Negative: as long as it takes. */
+int cs_turn_take_within(struct cs_turn *t, int64_t ms, struct cs_error *err) CS_MUST_CHECK;
 /* In the same thread, when the transaction is over. */
 void cs_turn_leave(struct cs_turn *t);
 

@@ -58,7 +58,7 @@ struct cs_command {
 
 extern const struct cs_command cs_cmd_init, cs_cmd_backup, cs_cmd_list, cs_cmd_show, cs_cmd_ls,
 	cs_cmd_cat, cs_cmd_find, cs_cmd_diff, cs_cmd_stats, cs_cmd_dump, cs_cmd_restore,
-	cs_cmd_forget, cs_cmd_undelete, cs_cmd_config, cs_cmd_gc, cs_cmd_compact, cs_cmd_verify,
+	cs_cmd_forget, cs_cmd_undelete, cs_cmd_config, cs_cmd_gc, cs_cmd_compact, cs_cmd_verify, cs_cmd_rebuild,
 	cs_cmd_mount, cs_cmd_umount;
 
 /* Fail with CS_E_USAGE; the message names the command and points to its help. */

@@ -13,7 +13,7 @@
 struct backup_values {
 	const char *series, *root, *host, *consistency, *compression;
 	struct cs_opt_list tags, excludes;
-	bool one_file_system, force, json, quiet;
+	bool one_file_system, force, heal, json, quiet;
 };
 
 #define AT(field) offsetof(struct backup_values, field)
@@ -28,6 +28,8 @@ static const struct cs_opt backup_options[] = {
 	{ CS_OPT_FLAG, 'x', "one-file-system", NULL, AT(one_file_system),
 	  "do not descend into other file systems", 0, 0 },
 	{ CS_OPT_FLAG, 'f', "force", NULL, AT(force), "read every file, unchanged or not", 0, 0 },
+	{ CS_OPT_FLAG, 0, "heal", NULL, AT(heal),
+	  "the same, and what is damaged and met again is right again in all points", 0, 0 },
 	{ CS_OPT_TEXT, 0, "consistency", "LEVEL", AT(consistency),
 	  "what the source promised: unknown, crash, fs or app", 0, 0 },
 	{ CS_OPT_TEXT, 0, "host", "HOST", AT(host), "the host to record; else this machine", 0, 0 },
@@ -88,6 +90,8 @@ static void print_summary(struct cs_cli *cli, const struct cs_backup_result *r, 
 		      p->totals.entries, cs_out_size(p->totals.bytes, size), r->files_read,
 		      cs_out_size(r->bytes_read, read), cs_out_size(p->added_raw, raw),
 		      cs_out_size(p->added_stored, stored), seconds);
+	if (r->chunks_healed)
+		cs_out_printf(&cli->out, "%" PRIu64 " damaged chunks healed\n", r->chunks_healed);
 	if (p->unreadable + p->changed > 0)
 		cs_out_printf(&cli->out,
 			      "%" PRIu64 " could not be read, %" PRIu64
@@ -107,6 +111,7 @@ static int print_json(struct cs_cli *cli, const struct cs_backup_result *r, doub
 	cs_json_number(j, "entries_reused", r->entries_reused);
 	cs_json_number(j, "chunks_new", r->chunks_new);
 	cs_json_number(j, "chunks_duplicate", r->chunks_dup);
+	cs_json_number(j, "chunks_healed", r->chunks_healed);
 	cs_json_number(j, "milliseconds", (uint64_t)(seconds * 1000));
 	return cs_json_put(j, err);
 }
@@ -121,7 +126,7 @@ static int run_backup(struct cs_cli *cli, const void *values, int argc, char **a
 		.paths = (const char *const *)argv, .npaths = (size_t)argc,
 		.tags = v->tags.items, .ntags = v->tags.count,
 		.excludes = v->excludes.items, .nexcludes = v->excludes.count,
-		.host = v->host, .force = v->force, .one_file_system = v->one_file_system,
+		.host = v->host, .force = v->force, .heal = v->heal, .one_file_system = v->one_file_system,
 		.progress = cs_cli_on_progress, .notice = cs_cli_on_notice, .arg = cli,
 	};
 	char host[CS_HOST_MAX + 1] = "";

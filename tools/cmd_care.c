@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_care.c - gc, compact and verify: the store as a whole.
+ * cmd_care.c - gc and compact: the space that a store takes.
  */
 #include "cli.h"
 
@@ -201,102 +201,4 @@ const struct cs_command cs_cmd_compact = {
 	.acts = true,
 	.run = run_compact,
 };
-
-/* --- verify */
-
-static const struct cs_opt verify_options[] = { JSON_OPTION, QUIET_OPTION,
-						{ .kind = CS_OPT_END } };
-
-/* A finding is what verify was asked for: it goes to stdout. */
-static void on_finding(void *arg, int kind, const char *text)
-{
-	struct cs_cli *cli = arg;
-
-	(void)kind;
-	cs_progress_wipe(&cli->line);
-	if (cli->json.array) {
-		cs_json_object(&cli->json, NULL);
-		cs_json_text(&cli->json, "finding", text);
-		if (cs_json_put(&cli->json, NULL) != 0)
-			return; /* the end of the program reports it */
-	} else {
-		cs_out_name(&cli->out, text, strlen(text));
-		cs_out_printf(&cli->out, "\n");
-	}
-	fflush(cli->out.file);
-}
-
-static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r, struct cs_error *err)
-{
-	struct cs_json *j = &cli->json;
-
-	cs_json_array_end(j);
-	cs_json_object(j, NULL);
-	cs_json_number(j, "findings", r->findings);
-	cs_json_number(j, "damaged_points", r->damaged_points);
-	cs_json_number(j, "points", r->points);
-	cs_json_number(j, "entries", r->entries);
-	cs_json_number(j, "bundles", r->bundles);
-	cs_json_number(j, "chunks", r->chunks);
-	cs_json_number(j, "raw_bytes", r->raw_bytes);
-	return cs_json_put(j, err);
-}
-
-static void verify_summary(struct cs_cli *cli, const struct cs_verify_result *r, double seconds)
-{
-	char size[CS_OUT_TEXT];
-
-	cs_out_printf(&cli->out,
-		      "checked %" PRIu64 " points, %" PRIu64 " entries, %" PRIu64
-		      " chunks in %" PRIu64 " bundles, %s in %.1f s: ",
-		      r->points, r->entries, r->chunks, r->bundles,
-		      cs_out_size(r->raw_bytes, size), seconds);
-	if (r->findings == 0)
-		cs_out_printf(&cli->out, "all is well\n");
-	else
-		cs_out_printf(&cli->out, "%" PRIu64 " findings, %" PRIu64 " damaged points\n",
-			      r->findings, r->damaged_points);
-}
-
-static int run_verify(struct cs_cli *cli, const void *values, int argc, char **argv,
-		      struct cs_error *err)
-{
-	const struct care_values *v = values;
-	const struct cs_verify_opts opts = { .progress = cs_cli_on_progress,
-					     .notice = on_finding, .arg = cli };
-	struct cs_verify_result r = { 0 };
-	double start = cs_out_now();
-	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
-	int printed = 0;
-
-	(void)argc;
-	(void)argv;
-	if (rc != 0)
-		return rc;
-	cs_progress_init(&cli->line, v->quiet);
-	if (v->json)
-		cs_json_array(&cli->json, &cli->out, "details");
-	rc = cs_verify(cli->store, &opts, &r, err);
-	cs_progress_wipe(&cli->line);
-	/* Damage that stopped verify itself leaves no totals. */
-	if (rc != 0 && (rc != CS_E_CORRUPT || r.findings == 0))
-		return rc;
-	if (v->json)
-		printed = verify_json(cli, &r, rc ? NULL : err);
-	else if (!v->quiet)
-		verify_summary(cli, &r, cs_out_now() - start);
-	return rc != 0 ? rc : printed;
-}
 #undef AT
-
-const struct cs_command cs_cmd_verify = {
-	.name = "verify",
-	.operands = "",
-	.summary = "read and check everything",
-	.details = "Read and check everything in the store. Each finding is one line that begins "
-		   "with its id.",
-	.options = verify_options,
-	.values_size = sizeof(struct care_values),
-	.acts = true,
-	.run = run_verify,
-};

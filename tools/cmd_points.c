@@ -56,6 +56,16 @@ static void print_tags(struct cs_out *o, const struct cs_point *p)
 	cs_out_printf(o, p->ntags == 0 ? "-" : "");
 }
 
+/* The day of the last complete check. */
+static const char *verified(const struct cs_point *p, bool utc, char out[CS_OUT_TEXT])
+{
+	if (p->damaged)
+		return "DAMAGED";
+	if (p->verified[CS_VERIFY_DIGEST - 1] == 0)
+		return "never";
+	return cs_out_time((struct cs_time){ p->verified[CS_VERIFY_DIGEST - 1], 0 }, utc, out);
+}
+
 static int list_point(void *arg, const struct cs_point *p)
 {
 	struct list *l = arg;
@@ -73,6 +83,7 @@ static int list_point(void *arg, const struct cs_point *p)
 		      cs_out_time(p->started, l->v->utc, when), p->totals.entries,
 		      cs_out_size(p->totals.bytes, size), cs_out_size(p->added_stored, added),
 		      cs_consistency_name(p->consistency));
+	cs_out_printf(o, "%-10.10s  ", verified(p, l->v->utc, when));
 	cs_out_name(o, p->host, strlen(p->host));
 	cs_out_printf(o, "  ");
 	print_tags(o, p);
@@ -109,8 +120,9 @@ static void list_head(const struct list *l)
 	if (l->v->series)
 		cs_out_printf(o, "%-*s  %8s  %s\n", l->width, "SERIES", "POINTS", "CHANGED");
 	else
-		cs_out_printf(o, "%-*s  %-8s  %-19s %9s %8s %8s  %-7s  %s  %s\n", l->width, "POINT",
-			      "ID", "TIME", "ENTRIES", "SIZE", "ADDED", "LEVEL", "HOST", "TAGS");
+		cs_out_printf(o, "%-*s  %-8s  %-19s %9s %8s %8s  %-7s  %-10s  %s  %s\n", l->width,
+			      "POINT", "ID", "TIME", "ENTRIES", "SIZE", "ADDED", "LEVEL", "VERIFIED",
+			      "HOST", "TAGS");
 }
 
 static int run_list(struct cs_cli *cli, const void *values, int argc, char **argv,
@@ -159,7 +171,8 @@ const struct cs_command cs_cmd_list = {
 	.operands = "[SERIES]",
 	.summary = "list the points, or the series",
 	.details = "List the points of all series, or of one, the oldest first: name, id, time, "
-		   "entries, size, stored size of what was new, consistency, host, tags.",
+		   "entries, size, stored size of what was new, consistency, the day of the last "
+		   "complete verify (or never, or DAMAGED), host, tags.",
 	.options = list_options,
 	.values_size = sizeof(struct list_values),
 	.max_operands = 1,
@@ -234,6 +247,7 @@ static void show_point(struct cs_cli *cli, const struct cs_point *p, bool utc)
 		      cs_out_size(p->added_stored, more));
 	cs_out_printf(o, "%-12s%" PRIu64 "\n", "unreadable", p->unreadable);
 	cs_out_printf(o, "%-12s%" PRIu64 "\n", "changed", p->changed);
+	show_text(cli, "verified", verified(p, utc, text));
 }
 
 static int run_show(struct cs_cli *cli, const void *values, int argc, char **argv,

@@ -123,6 +123,11 @@ static int stats_json(struct cs_cli *cli, const struct cs_store_stats *s, const 
 	cs_json_number(j, "file_bytes", s->file_bytes);
 	cs_json_number(j, "disk_bytes", s->disk_bytes);
 	cs_json_number(j, "free_bytes", s->free_bytes);
+	cs_json_number(j, "ranges", s->ranges);
+	cs_json_number(j, "ranges_never_verified", s->ranges_never);
+	cs_json_number(j, "ranges_damaged", s->ranges_damaged);
+	if (s->verified)
+		cs_json_time(j, "verified_since", (struct cs_time){ s->verified, 0 });
 	return cs_json_put(j, err);
 }
 
@@ -136,6 +141,20 @@ static void stats_size(struct cs_cli *cli, const char *label, uint64_t v)
 	char text[CS_OUT_TEXT];
 
 	cs_out_printf(&cli->out, "%-16s%s (%" PRIu64 " bytes)\n", label, cs_out_size(v, text), v);
+}
+
+static void stats_verified(struct cs_cli *cli, const struct cs_store_stats *s)
+{
+	char when[CS_OUT_TEXT];
+
+	cs_out_printf(&cli->out, "%-16s%" PRIu64 " of %" PRIu64 " ranges of bundles", "verified",
+		      s->ranges - s->ranges_never, s->ranges);
+	if (s->verified)
+		cs_out_printf(&cli->out, ", since %s",
+			      cs_out_time((struct cs_time){ s->verified, 0 }, false, when));
+	if (s->ranges_damaged)
+		cs_out_printf(&cli->out, ", %" PRIu64 " of them DAMAGED", s->ranges_damaged);
+	cs_out_printf(&cli->out, "\n");
 }
 
 static int run_stats(struct cs_cli *cli, const void *values, int argc, char **argv,
@@ -174,6 +193,7 @@ static int run_stats(struct cs_cli *cli, const void *values, int argc, char **ar
 	stats_size(cli, "file", s.file_bytes);
 	stats_size(cli, "on disk", s.disk_bytes);
 	stats_size(cli, "free in file", s.free_bytes);
+	stats_verified(cli, &s);
 	show_users(cli, &us);
 	return 0;
 }

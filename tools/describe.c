@@ -9,6 +9,9 @@
 
 void cs_describe_point(struct cs_json *j, const struct cs_point *p)
 {
+	static const char *const names[] = { "verified_structure", "verified_data",
+					     "verified_digest" };
+
 	cs_json_text(j, "series", p->series);
 	cs_json_text(j, "name", p->name);
 	cs_json_text(j, "id", p->id);
@@ -29,6 +32,10 @@ void cs_describe_point(struct cs_json *j, const struct cs_point *p)
 	cs_json_number(j, "added_stored", p->added_stored);
 	cs_json_number(j, "unreadable", p->unreadable);
 	cs_json_number(j, "changed", p->changed);
+	cs_json_bool(j, "damaged", p->damaged);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (p->verified[i])
+			cs_json_time(j, names[i], (struct cs_time){ p->verified[i], 0 });
 }
 
 void cs_describe_entry(struct cs_json *j, const struct cs_entry *e)

@@ -55,7 +55,7 @@ is "and names the others" "$(stdout | wc -l)" 2
 one_line_error "in one line" "number:$number"
 check_status "as JSON" 1 chunkstore list --json
 is "too" "$(json length)" 2
-check_status "verify finds it" 1 chunkstore verify
+check_status "verify finds it" 4 chunkstore verify
 like "and nothing else" "$(stdout)" "^record-damaged: point number $number"
 check "a backup of its series" backup bad "$T/b" --force
 check "which can be taken back" chunkstore forget --purge "$(backup_json .id)"

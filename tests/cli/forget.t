@@ -19,7 +19,7 @@ backup t "$T/b" || fail "backup"
 
 # ------------------------------------------------------------ there and back
 chunkstore dump "s/$name" >"$T/dump"
-chunkstore show --json "s/$name" >"$T/show"
+chunkstore show --json "s/$name" | jq -c 'with_entries(select(.key | startswith("verified") | not))' >"$T/show"
 logical=$(stats logical_bytes)
 check "forget" chunkstore forget "s/$name"
 like "says what, and until when" "$(stdout)" "^forgot s/$name  id ${id:0:8}, in the trash until 20"
@@ -54,7 +54,7 @@ is "verify reads it, too" "$status:$(json .points)" 0:3
 
 check "undelete" chunkstore undelete "s/$name"
 is "says what" "$(stdout)" "brought back s/$name  id ${id:0:8}"
-chunkstore show --json "s/$name" >"$T/show-2"
+chunkstore show --json "s/$name" | jq -c 'with_entries(select(.key | startswith("verified") | not))' >"$T/show-2"
 check "it has its id, number, time, tags and digest" cmp "$T/show" "$T/show-2"
 chunkstore dump "$id" >"$T/dump-2"
 check "and its tree" cmp "$T/dump" "$T/dump-2"

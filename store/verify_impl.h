@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verify_impl.h - what the verify*.c files share.
+ *
+ * verify.c         the order of things, and threads
+ * verify_bundles.c every bundle, by all cores: table, index, frame, hashes
+ * verify_index.c   rows of the index and of the moved table that lead nowhere
+ * verify_refs.c    does a reference lead to a sound chunk?
+ * verify_tree.c    one point's pages, entries, sums and digests
+ * verify_points.c  points, their names, the trash
+ * verify_due.c     what is to be verified this time, and writing down what was
+ * verify_report.c  findings, and what they affect
+ */
+#ifndef CS_VERIFY_IMPL_H
+#define CS_VERIFY_IMPL_H
+
+#include "browse.h"
+#include "checked.h"
+#include "hash.h"
+
+enum cs_found_id {
+	CS_FOUND_BUNDLE_DAMAGED,
+	CS_FOUND_CHUNK_DAMAGED,
+	CS_FOUND_CHUNK_MISSING,
+	CS_FOUND_REFERENCE_WRONG,
+	CS_FOUND_INDEX_MISSING,
+	CS_FOUND_INDEX_WRONG,
+	CS_FOUND_MOVED_DAMAGED,
+	CS_FOUND_RECORD_DAMAGED,
+	CS_FOUND_TREE_DAMAGED,
+	CS_FOUND_TREE_CYCLE,
+	CS_FOUND_CONTENT_DAMAGED,
+	CS_FOUND_TOTALS_WRONG,
+	CS_FOUND_DIGEST_WRONG,
+	CS_FOUND_NAME_LOST,
+	CS_FOUND_CATALOG_DAMAGED,
+	CS_FOUND_TRASH_DAMAGED,
+	CS_FOUND_IDS,
+};
+
+/* A finding while verify runs. There is one for each pair of id and key. */
+struct cs_found {
+	enum cs_found_id id;
+	uint64_t key;
+	char text[320];
+	uint64_t points, paths;
+	uint64_t last_point, last_entry; /* counted already */
+	char **sample;
+	size_t nsample;
+	struct cs_found *next, *chain; /* in the order found; of one hash */
+};
+
+/* Chunks that cannot be had, for a reason. */
+struct cs_flaw {
+	cs_chunk from, to;
+	struct cs_found *why;
+};
+
+/* A delta that is to be made from its base; by base, so that each is decoded once. */
+struct cs_verify_delta {
+	cs_chunk base, chunk;
+};
+
+/* Something that was verified, to be written down. */
+struct cs_verify_done {
+	uint64_t key; /* checked.h */
+	bool damaged, later; /* later: some of its deltas are not looked at yet */
+};
+
+/* A directory that was looked at, by what was said of it. why: not NULL, something below is damaged. */
+struct cs_verify_known {
+	cs_chunk root;
+	uint64_t claim;
+	struct cs_found *why;
+};
+
+/* A slot table, unpacked. */
+struct cs_verify_table {
+	uint64_t number; /* 0: none */
+	bool sound;
+	uint8_t kind;
+	uint32_t nslots;
+	struct cs_verify_slot {
+		struct cs_hash hash;
+		cs_chunk base;
+		uint32_t len;
+	} *slots;
+};
+
+#define CS_VERIFY_TABLES 128
+#define CS_VERIFY_BUCKETS 1024
+
+struct cs_verify_run {
+	struct cs_store *store;
+	const struct cs_verify_opts *opts;
+	int level;
+	unsigned sample;
+	int64_t now;
+	bool record;
+	struct cs_verify_result result; /* guarded by lock while threads run */
+
+	pthread_mutex_t lock;
+	pthread_cond_t told;
+	/* guarded by lock */
+	struct cs_error error; /* the first one that stops all */
+	uint64_t next;         /* bundle to look at */
+	uint64_t bundles_end;  /* all numbers given out are below */
+	uint32_t lost_rows;
+	bool end, stop;
+	unsigned running;
+	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS];
+	struct cs_flaw *flaws; /* sorted when the threads have ended */
+	size_t nflaws, flaws_cap;
+	struct cs_verify_delta *deltas;
+	size_t ndeltas, deltas_cap, next_delta;
+	struct cs_verify_done *done;
+	size_t ndone, done_cap;
+	uint64_t indexed; /* chunks that were found in the index */
+	uint64_t nbundles; /* for progress */
+
+	/* calling thread only */
+	struct timespec recorded;
+	struct cs_verify_table tables[CS_VERIFY_TABLES];
+	struct cs_verify_known *known;
+	size_t nknown, known_cap; /* cap: a power of two, an open hash table */
+	uint64_t again; /* entries of damaged directories that were walked more than once */
+	/* the point being looked at */
+	struct cs_tree *tree;
+	uint64_t entry;  /* counts entries, over all points */
+	uint64_t damage; /* counts what was said of this point */
+	struct cs_found *last_why;
+	struct cs_buf path; /* of the directory */
+	struct cs_buf line;
+	struct cs_hasher *hasher;
+};
+
+/* Told now and then. CS_E_INTERRUPTED. Calling thread, without the lock. */
+int cs_verify_tick(struct cs_verify_run *v, const char *path, struct cs_error *err) CS_MUST_CHECK;
+/* Run fn on all processors until all of them have ended; each ends with cs_verify_ended. */
+int cs_verify_on_all_cores(struct cs_verify_run *v, void *(*fn)(void *),
+			   struct cs_error *err) CS_MUST_CHECK;
+void *cs_verify_ended(struct cs_verify_run *v, int rc, const struct cs_error *err);
+/* Out of memory somewhere where it cannot be returned: the run fails. */
+void cs_verify_no_memory(struct cs_verify_run *v);
+
+/* The finding of an id and a key, made when it is new. NULL: no memory. Any thread. */
+struct cs_found *cs_verify_found(struct cs_verify_run *v, enum cs_found_id id, uint64_t key,
+				 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* It affects the entry being looked at: this name (may be NULL) in v->path, of v->tree. */
+void cs_verify_affects(struct cs_verify_run *v, struct cs_found *f, const char *name, size_t len);
+/* It affects a whole point, which is called so. */
+void cs_verify_affects_point(struct cs_verify_run *v, struct cs_found *f, uint64_t seq,
+			     const char *text);
+/* Tell all, and free them. */
+void cs_verify_tell(struct cs_verify_run *v);
+
+int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+int cs_verify_index(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+
+/* No particular length. */
+#define CS_ANY_LENGTH UINT64_MAX
+/*
+ * Does a reference lead to a chunk of this kind and length that can be had? If
+ * not *why says so. hash: of the chunk; may be NULL.
+ */
+bool cs_verify_ref(struct cs_verify_run *v, cs_chunk chunk, int kind, uint64_t len,
+		   struct cs_hash *hash, struct cs_found **why);
+/* The slot table of a bundle; NULL: there is no such bundle. */
+const struct cs_verify_table *cs_verify_table(struct cs_verify_run *v, uint64_t number);
+void cs_verify_tables_release(struct cs_verify_run *v);
+
+/* All of the point that is open as v->tree. Fails only when verify itself cannot go on. */
+int cs_verify_tree(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+void cs_verify_known_release(struct cs_verify_run *v);
+
+int cs_verify_points(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+
+/* Is this to be verified now? key: as in checked.h. */
+bool cs_verify_due(struct cs_verify_run *v, struct cs_txn *t, uint64_t key);
+/* It was. With the lock, or when no thread runs. */
+void cs_verify_is_done(struct cs_verify_run *v, uint64_t key, bool damaged, bool later);
+/* Write down what was verified, if it is time to; or at last. Calling thread, without the lock. */
+void cs_verify_record(struct cs_verify_run *v, bool at_last);
+
+#endif
