@@ -57,10 +57,10 @@ endif
 
 # pkg-config is asked when a recipe first needs the answer, not before: on a
 # bare machine `make test` has yet to install it.
-PKGS := fuse3 libzstd libxxhash lmdb jansson
+PKGS := fuse3 libseccomp libzstd libxxhash lmdb jansson
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 STORE_LIBS = $(eval STORE_LIBS := $$(shell pkg-config --libs libzstd libxxhash lmdb))$(STORE_LIBS)
-FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3))$(FUSE_LIBS)
+FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3 libseccomp))$(FUSE_LIBS)
 JSON_LIBS = $(eval JSON_LIBS := $$(shell pkg-config --libs jansson))$(JSON_LIBS)
 TEST_LIBS = $(eval TEST_LIBS := $$(shell pkg-config --libs cmocka))$(TEST_LIBS)
 
