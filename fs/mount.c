@@ -36,6 +36,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -387,6 +388,7 @@ static void prepare(struct mount *m)
 	struct statx st;
 	char path[96];
 
+	cs_store_mend(m->store_path);
 	if (cs_awake_new(&awake, &m->awake, &err) < 0)
 		cs_log_line(&m->log, "%s", err.text); /* slower, no worse */
 	/* of the kernel, which knows its devices: nobody serves yet */
@@ -426,10 +428,17 @@ static int enter_sandbox(struct mount *m)
 	return r < 0 ? 1 : 0;
 }
 
-/* In the sandbox libfuse can only close the device. */
+/*
+ * In the sandbox libfuse can only close the device. When somebody else has unmounted,
+ * another mount may be there by now, of the same device number: the device itself
+ * knows.
+ */
 static void unmount(struct mount *m)
 {
-	cs_keeper_unmount(&m->keeper);
+	struct pollfd device = { .fd = fuse_session_fd(m->session) };
+
+	if (poll(&device, 1, 0) != 1 || !(device.revents & POLLERR))
+		cs_keeper_unmount(&m->keeper);
 	fuse_session_unmount(m->session);
 	m->mounted = false;
 }
