@@ -114,7 +114,7 @@ static int has_threads(void)
 	if ((errno = pthread_create(&t, NULL, nothing, NULL)) != 0 ||
 	    (errno = pthread_join(t, &result)) != 0)
 		return -1;
-	if ((errno = pthread_create(&t, NULL, nothing, &t)) != 0 || pthread_cancel(t) != 0)
+	if ((errno = pthread_create(&t, NULL, nothing, dir)) != 0 || pthread_cancel(t) != 0)
 		return -1;
 	return pthread_join(t, &result) == 0 && result == PTHREAD_CANCELED ? 0 : -1;
 }
