@@ -171,7 +171,13 @@ $(GETS): tests/lib/gets.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
-tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS)
+# tests/lib: the library that refuses an allocation.
+NOMEM := $(B)/tests/lib/nomem.so
+$(NOMEM): tests/lib/nomem.c $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fno-builtin -fPIC -shared -o $@ $<
+
+tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS) $(NOMEM)
 
 -include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC) \
 	$(FUZZ_SRC) $(FUZZ_HELP_SRC) tests/fuzz/main.c tests/fuzz/seeds.c)

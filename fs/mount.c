@@ -475,6 +475,7 @@ static int serve(struct mount *m)
 static int run(struct mount *m)
 {
 	set_signals();
+	cs_sandbox_prepare();
 	int status = start_keeper(m);
 
 	if (status == 0)

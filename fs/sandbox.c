@@ -261,12 +261,16 @@ static int filter_calls(void)
 
 /* ---------------------------------------------------------------- enter */
 
-int cs_sandbox_enter(const char *store, bool all, struct cs_error *err)
+void cs_sandbox_prepare(void)
 {
 	void *frame[1];
 
-	/* libfuse ends its threads by cancelling them: what that loads is loaded now */
-	backtrace(frame, 1);
+	backtrace(frame, 1); /* loads the same */
+}
+
+int cs_sandbox_enter(const char *store, bool all, struct cs_error *err)
+{
+	cs_sandbox_prepare();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return cs_fail_errno(err, errno, "sandbox: no new privileges");
 	int confined = confine(store);
