@@ -57,10 +57,10 @@ endif
 
 # pkg-config is asked when a recipe first needs the answer, not before: on a
 # bare machine `make test` has yet to install it.
-PKGS := fuse3 libzstd libxxhash lmdb jansson
+PKGS := fuse3 libseccomp libzstd libxxhash lmdb jansson
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 STORE_LIBS = $(eval STORE_LIBS := $$(shell pkg-config --libs libzstd libxxhash lmdb))$(STORE_LIBS)
-FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3))$(FUSE_LIBS)
+FUSE_LIBS = $(eval FUSE_LIBS := $$(shell pkg-config --libs fuse3 libseccomp))$(FUSE_LIBS)
 JSON_LIBS = $(eval JSON_LIBS := $$(shell pkg-config --libs jansson))$(JSON_LIBS)
 TEST_LIBS = $(eval TEST_LIBS := $$(shell pkg-config --libs cmocka))$(TEST_LIBS)
 
@@ -171,7 +171,13 @@ $(GETS): tests/lib/gets.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
-tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS)
+# tests/lib: the library that refuses an allocation.
+NOMEM := $(B)/tests/lib/nomem.so
+$(NOMEM): tests/lib/nomem.c $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fno-builtin -fPIC -shared -o $@ $<
+
+tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS) $(NOMEM)
 
 -include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC) \
 	$(FUZZ_SRC) $(FUZZ_HELP_SRC) tests/fuzz/main.c tests/fuzz/seeds.c)

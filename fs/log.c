@@ -13,6 +13,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 #define BURST 20
@@ -21,15 +22,18 @@ void cs_log_init(struct cs_log *l)
 {
 	pthread_mutex_init(&l->lock, NULL);
 	l->to_syslog = false;
+	l->keeper = NULL;
 	l->tokens = BURST;
 	l->skipped = 0;
 	l->refilled = 0;
 }
 
-void cs_log_to_syslog(struct cs_log *l)
+void cs_log_to_syslog(struct cs_log *l, struct cs_keeper *keeper)
 {
 	pthread_mutex_lock(&l->lock);
-	openlog("chunkfs", LOG_PID, LOG_DAEMON);
+	l->keeper = keeper;
+	if (!keeper)
+		openlog("chunkfs", LOG_PID, LOG_DAEMON);
 	l->to_syslog = true;
 	pthread_mutex_unlock(&l->lock);
 }
@@ -72,7 +76,10 @@ void cs_log_line(struct cs_log *l, const char *fmt, ...)
 		snprintf(more, sizeof(more), " (%u lines before this one were left out)",
 			 l->skipped);
 	l->skipped = 0;
-	if (l->to_syslog)
+	if (l->to_syslog && l->keeper) {
+		strncat(line, more, sizeof(line) - strlen(line) - 1);
+		cs_keeper_log(l->keeper, line);
+	} else if (l->to_syslog)
 		syslog(LOG_ERR, "%s%s", line, more);
 	else
 		fprintf(stderr, "chunkfs: %s%s\n", line, more);

@@ -3,6 +3,8 @@
 #ifndef CS_LOG_H
 #define CS_LOG_H
 
+#include "keeper.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <time.h>
@@ -11,13 +13,15 @@ struct cs_log {
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	bool to_syslog;
+	struct cs_keeper *keeper; /* who writes to it for us; NULL: we do */
 	unsigned tokens;  /* lines that may be written now */
 	unsigned skipped; /* lines left out since the last one */
 	time_t refilled;
 };
 
 void cs_log_init(struct cs_log *l);
-void cs_log_to_syslog(struct cs_log *l);
+/* keeper: may be NULL, or borrowed for good. */
+void cs_log_to_syslog(struct cs_log *l, struct cs_keeper *keeper);
 /* Write one line; when there are too many of them, leave it out and say so in a later one. */
 void cs_log_line(struct cs_log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

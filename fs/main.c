@@ -139,6 +139,20 @@ static bool set_wakeups(struct args *a, const char *option, const char *value)
 	return false;
 }
 
+static bool set_sandbox(struct args *a, const char *option, const char *value)
+{
+	static const char *const names[] = { "auto", "yes", "no" };
+
+	(void)option;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			a->mount.sandbox = (enum cs_sandbox_how)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 static const struct option_row {
 	const char *name;
 	const char *value; /* how --help names it; NULL: takes none */
@@ -154,6 +168,7 @@ static const struct option_row {
 	{ "damaged", "HOW", set_damaged, "damaged content is an error (eio), or reads as zeros" },
 	{ "nopush", NULL, set_no_push, "do not send files to the kernel ahead of the reader" },
 	{ "wakeups", "HOW", set_wakeups, "auto, or keep processors awake: fast, normal (never)" },
+	{ "sandbox", "HOW", set_sandbox, "auto: give up what is not needed, yes: or fail, no" },
 	{ "noexec", NULL, pass, "let nothing be executed from the mount" },
 	{ "exec", NULL, pass, NULL },
 	{ "atime", NULL, pass, NULL },
@@ -350,6 +365,8 @@ int main(int argc, char **argv)
 	int status = parse(argc, argv, &a);
 	if (status < 0) {
 		a.mount.fuse_options = a.passed;
+		a.mount.title = argv[0];
+		a.mount.title_len = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - argv[0]);
 		status = cs_mount_run(&a.mount);
 	}
 	free(a.passed);

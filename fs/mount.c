@@ -14,6 +14,10 @@
  * the helpers are gone is the device closed, since its number might then come
  * to mean another file.
  *
+ * The mount is made before the store is opened: to make it takes privileges, and
+ * the store is read without any (sandbox.c). Requests wait until the loop runs. To
+ * unmount takes them again, and a second process for that (keeper.c).
+ *
  * A killed daemon leaves ENOTCONN behind, on purpose: libfuse's auto_unmount
  * would turn the mount into an empty directory, which looks like an empty
  * backup to whoever copies it.
@@ -23,13 +27,16 @@
 
 #include "awake.h"
 #include "daemon.h"
+#include "keeper.h"
 #include "ops.h"
 #include "push.h"
+#include "sandbox.h"
 #include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +61,8 @@ struct mount {
 	struct cs_ops ops;
 	struct fuse_session *session;
 	bool mounted;
+	struct cs_keeper keeper; /* unmounts for us when we are in the sandbox */
+	int readahead; /* the kernel's file for it, or -1 */
 	pthread_t main, control;
 
 	pthread_mutex_t lock;
@@ -150,21 +159,20 @@ static void stop_helpers(struct mount *m)
 
 /*
  * Let the kernel read further ahead than the 128 KiB it begins with. Needs
- * root; without it large files are read a little slower.
+ * root; without it large files are read a little slower. Not before it has
+ * agreed with libfuse on how far to read.
  */
-static void raise_readahead(const struct statx *st)
+static void raise_readahead(struct mount *m)
 {
-	char path[96], text[16];
+	char text[16];
 	int len = snprintf(text, sizeof(text), "%d\n", READAHEAD_KIB);
 
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st->stx_dev_major,
-		 st->stx_dev_minor);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (m->readahead < 0)
 		return;
-	if (write(fd, text, (size_t)len) < 0)
+	if (write(m->readahead, text, (size_t)len) < 0)
 		errno = 0; /* a wish, not a need */
-	close(fd);
+	close(m->readahead);
+	m->readahead = -1;
 }
 
 /* Ask the mount something, so that "ready" is seen and not hoped for; then say so. */
@@ -174,13 +182,13 @@ static bool make_known(struct mount *m)
 
 	if (statx(AT_FDCWD, m->mountpoint, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
 		return false;
-	raise_readahead(&st);
+	raise_readahead(m);
 	start_helpers(m);
 	bool background = m->daemon.report >= 0;
 	if (!cs_daemon_ready(&m->daemon))
 		return false;
 	if (background)
-		cs_log_to_syslog(&m->log);
+		cs_log_to_syslog(&m->log, m->keeper.fd < 0 ? NULL : &m->keeper);
 	pthread_mutex_lock(&m->lock);
 	m->root = st;
 	m->ready = true;
@@ -271,11 +279,6 @@ static int open_store(struct mount *m)
 	};
 	const struct cs_view_drop drop = { drop_name, drop_dir, m };
 	const struct cs_push_kernel kernel = { store_file, m };
-	const struct cs_awake_opts awake = {
-		.when = m->opts->wakeups,
-		.device = CS_AWAKE_DEVICE,
-		.driver = CS_AWAKE_DRIVER,
-	};
 	struct cs_error err;
 
 	int r = cs_store_open(m->store_path, &open, &m->store, &err);
@@ -289,8 +292,6 @@ static int open_store(struct mount *m)
 		cs_log_line(&m->log, "%s", err.text);
 		return cs_code_status(r);
 	}
-	if (cs_awake_new(&awake, &m->awake, &err) < 0)
-		cs_log_line(&m->log, "%s", err.text); /* slower, no worse */
 	m->ops.view = m->view;
 	m->ops.push = m->push;
 	m->ops.awake = m->awake;
@@ -373,6 +374,75 @@ static bool is_still_there(struct mount *m)
 	       st.stx_dev_minor == m->root.stx_dev_minor;
 }
 
+/* -------------------------------------------------------------------- the sandbox */
+
+/* What cannot be opened any more once we are in it, or lies outside. */
+static void prepare(struct mount *m)
+{
+	const struct cs_awake_opts awake = {
+		.when = m->opts->wakeups,
+		.device = CS_AWAKE_DEVICE,
+		.driver = CS_AWAKE_DRIVER,
+	};
+	struct cs_error err;
+	struct statx st;
+	char path[96];
+
+	cs_store_mend(m->store_path);
+	if (cs_awake_new(&awake, &m->awake, &err) < 0)
+		cs_log_line(&m->log, "%s", err.text); /* slower, no worse */
+	/* of the kernel, which knows its devices: nobody serves yet */
+	if (statx(AT_FDCWD, m->mountpoint, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+		return;
+	cs_keeper_mounted(&m->keeper, st.stx_dev_major, st.stx_dev_minor);
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major,
+		 st.stx_dev_minor);
+	m->readahead = open(path, O_WRONLY | O_CLOEXEC);
+}
+
+static bool sandboxed(const struct mount *m)
+{
+	return m->opts->sandbox != CS_SANDBOX_NO &&
+	       (cs_sandbox_possible() || m->opts->sandbox == CS_SANDBOX_YES);
+}
+
+static int start_keeper(struct mount *m)
+{
+	if (!sandboxed(m))
+		return 0;
+	int e = cs_keeper_start(&m->keeper, m->mountpoint, m->opts->title, m->opts->title_len);
+	if (e)
+		cs_log_line(&m->log, "cannot start a process: %s", strerror(e));
+	return e ? 1 : 0;
+}
+
+static int enter_sandbox(struct mount *m)
+{
+	struct cs_error err;
+
+	if (!sandboxed(m))
+		return 0;
+	int r = cs_sandbox_enter(m->store_path, m->opts->sandbox == CS_SANDBOX_YES, &err);
+	if (r < 0)
+		cs_log_line(&m->log, "%s", err.text);
+	return r < 0 ? 1 : 0;
+}
+
+/*
+ * In the sandbox libfuse can only close the device. When somebody else has unmounted,
+ * another mount may be there by now, of the same device number: the device itself
+ * knows.
+ */
+static void unmount(struct mount *m)
+{
+	struct pollfd device = { .fd = fuse_session_fd(m->session) };
+
+	if (poll(&device, 1, 0) != 1 || !(device.revents & POLLERR))
+		cs_keeper_unmount(&m->keeper);
+	fuse_session_unmount(m->session);
+	m->mounted = false;
+}
+
 /* Serve until the end. Returns the exit status. */
 static int serve(struct mount *m)
 {
@@ -385,7 +455,7 @@ static int serve(struct mount *m)
 	int r = loop(m);
 	stop_helpers(m);
 	if (is_still_there(m))
-		fuse_session_unmount(m->session);
+		unmount(m);
 	m->mounted = false;
 	pthread_mutex_lock(&m->lock);
 	m->loop_ended = true;
@@ -405,14 +475,21 @@ static int serve(struct mount *m)
 static int run(struct mount *m)
 {
 	set_signals();
-	int status = open_store(m);
+	cs_sandbox_prepare();
+	int status = start_keeper(m);
 
 	if (status == 0)
 		status = mount_session(m);
 	if (status == 0)
+		prepare(m);
+	if (status == 0)
+		status = enter_sandbox(m);
+	if (status == 0)
+		status = open_store(m);
+	if (status == 0)
 		status = serve(m);
 	if (m->mounted)
-		fuse_session_unmount(m->session);
+		unmount(m);
 	if (m->session)
 		fuse_session_destroy(m->session);
 	cs_awake_free(m->awake);
@@ -420,6 +497,9 @@ static int run(struct mount *m)
 	cs_watch_free(m->watch);
 	cs_view_close(m->view);
 	cs_store_close(m->store);
+	if (m->readahead >= 0)
+		close(m->readahead);
+	cs_keeper_end(&m->keeper);
 	return status;
 }
 
@@ -469,7 +549,8 @@ static int resolve(struct mount *m)
 
 int cs_mount_run(const struct cs_mount_opts *opts)
 {
-	struct mount m = { .opts = opts, .daemon.report = -1, .main = pthread_self() };
+	struct mount m = { .opts = opts, .daemon.report = -1, .main = pthread_self(),
+			   .keeper.fd = -1, .readahead = -1 };
 
 	cs_log_init(&m.log);
 	pthread_mutex_init(&m.lock, NULL);

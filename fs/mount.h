@@ -4,6 +4,7 @@
 #define CS_MOUNT_H
 
 #include "awake.h"
+#include "sandbox.h"
 
 struct cs_mount_opts {
 	const char *store, *mountpoint; /* as given; may be relative */
@@ -18,6 +19,9 @@ struct cs_mount_opts {
 	bool no_push;
 	enum cs_awake_when wakeups;
 	bool zeros; /* for content that cannot be read; else EIO */
+	enum cs_sandbox_how sandbox;
+	char *title; /* argv's memory, for the name of a second process */
+	size_t title_len;
 	bool map_owner;
 	uid_t uid; /* with map_owner */
 	gid_t gid;

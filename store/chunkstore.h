@@ -68,6 +68,12 @@ int cs_store_open(const char *path, const struct cs_open_opts *opts,
 		  struct cs_store **out, struct cs_error *err) CS_MUST_CHECK;
 void cs_store_close(struct cs_store *s);
 
+/*
+ * Before it is opened without the privileges to: the modes of a shared store's lock
+ * files, as its owner or root opening it would set them. It need not succeed.
+ */
+void cs_store_mend(const char *path);
+
 /* The path given to cs_store_open. Borrowed until close. */
 const char *cs_store_path(const struct cs_store *s);
 

@@ -30,10 +30,15 @@
 #define READERS_MAX 1024
 #define POOL_MAX 64
 
+#define KEY_MAX 512 /* LMDB's keys, and values of a key that has several, are shorter */
+
 struct cs_cursor {
 	MDB_cursor *cursor;
 	struct cs_txn *txn;
 	enum cs_table table;
+	size_t key_len, value_len; /* where it stands: copies, which NEXT is compared with */
+	bool stands;
+	uint64_t key[KEY_MAX / 8], value[KEY_MAX / 8];
 };
 
 static const struct {
@@ -788,6 +793,32 @@ void cs_cursor_close(struct cs_cursor *c)
 	}
 }
 
+/*
+ * Rows ascend, or the tree is damaged: one that leads back to itself would keep
+ * whoever follows it for ever.
+ */
+static int check_order(struct cs_cursor *c, enum cs_seek how, const MDB_val *k, const MDB_val *v)
+{
+	MDB_dbi dbi = c->txn->db->dbi[c->table];
+	bool several = tables[c->table].flags & MDB_DUPSORT;
+	MDB_val key = { c->key_len, c->key }, value = { c->value_len, c->value };
+
+	if (k->mv_size > KEY_MAX || (several && v->mv_size > KEY_MAX))
+		return MDB_CORRUPTED;
+	if (how == CS_SEEK_NEXT && c->stands) {
+		int d = mdb_cmp(c->txn->txn, dbi, &key, k);
+		if (d > 0 || (d == 0 && (!several || mdb_dcmp(c->txn->txn, dbi, &value, v) >= 0)))
+			return MDB_CORRUPTED;
+	}
+	memcpy(c->key, k->mv_data, k->mv_size);
+	c->key_len = k->mv_size;
+	if (several)
+		memcpy(c->value, v->mv_data, v->mv_size);
+	c->value_len = several ? v->mv_size : 0;
+	c->stands = true;
+	return 0;
+}
+
 int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		   struct cs_slice *value, struct cs_error *err)
 {
@@ -803,6 +834,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	if (how == CS_SEEK_DUP_GE)
 		v = val(*value);
 	GUARDED(rc, move_cursor(c->txn, c->cursor, &k, &v, ops[how]));
+	if (rc == 0)
+		GUARDED(rc, check_order(c, how, &k, &v));
 	meet(c->txn, rc);
 	if (rc == 0)
 		GUARDED(rc, look_at(c->txn, &v));

@@ -84,6 +84,7 @@ static int walk_list(MDB_txn *txn, freed_fn *each, void *arg)
 {
 	MDB_cursor *c;
 	MDB_val k, v;
+	uint64_t last = 0;
 	int rc = mdb_cursor_open(txn, 0, &c);
 	if (rc)
 		return rc;
@@ -95,10 +96,11 @@ static int walk_list(MDB_txn *txn, freed_fn *each, void *arg)
 		}
 		memcpy(&f.id, k.mv_data, sizeof(f.id));
 		memcpy(&f.n, v.mv_data, sizeof(f.n));
-		if (f.n > v.mv_size / 8 - 1) {
+		if (f.n > v.mv_size / 8 - 1 || f.id <= last) { /* or it may go on for ever */
 			rc = MDB_CORRUPTED;
 			break;
 		}
+		last = f.id;
 		rc = each(arg, &f);
 		if (rc)
 			break;

@@ -223,6 +223,13 @@ static int read_header(struct cs_store *s, int flags, struct cs_error *err)
 	return rc;
 }
 
+void cs_store_mend(const char *path)
+{
+	CS_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0)
+		cs_share_mend(dir);
+}
+
 /* Is there something that looks like a store? Says what is wrong in words of the user. */
 static int check_path(struct cs_store *s, int flags, struct cs_error *err)
 {

@@ -32,7 +32,12 @@ one_line_error "that names the path" "$T/no/such"
 check "and nothing is made" test ! -e "$T/no"
 
 (umask 0; chunkstore -s "$T/umask" init)
-is "the umask does not open a store" "$(stat -c %a "$T/umask" "$T/umask/data.mdb" | tr '\n' ' ')" "700 600 "
+is "the umask does not open a store" "$(stat -c %a "$T/umask" "$T/umask"/* | tr '\n' ' ')" "700 600 600 600 "
+(umask 0777; chunkstore -s "$T/umask2" init) || fail "init with umask 0777"
+is "nor close it" "$(stat -c %a "$T/umask2" "$T/umask2"/* | tr '\n' ' ')" "700 600 600 600 "
+rm "$T/umask/lock.mdb" "$T/umask/leases"
+(umask 0; chunkstore -s "$T/umask" gc) || fail "gc"
+is "nor what is made in it later" "$(stat -c %a "$T/umask"/* | tr '\n' ' ')" "600 600 600 "
 
 if is_root && can_mount_tmpfs; then
 	mkdir "$T/small"

@@ -6,7 +6,7 @@
 # them; as anyone else it prints the command and fails.
 set -eu
 
-build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libzstd-dev libxxhash-dev liblmdb-dev
+build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libseccomp-dev libzstd-dev libxxhash-dev liblmdb-dev
 	libjansson-dev)
 # perl has prove; xxhash, jq and casync are second opinions on what the tools print; the file
 # systems are those that know all that there is to know of a file, and read-only media.

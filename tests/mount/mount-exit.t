@@ -83,4 +83,13 @@ if is_root && can_mount_tmpfs; then
 else
 	skip "read-only media" "needs root and mount"
 fi
+# Over itself, inside itself, above itself, by whatever name.
+mkdir -p "$S/inside"
+ln -s "$S" "$T/other-name"
+for at in "$S" "$S/inside" "$T/other-name/inside" "$T" /; do
+	check_status "a mount on $at" 1 chunkfs "$S" "$at"
+	one_line_error "is refused in words" "lies in the store|would hide the store"
+done
+rmdir "$S/inside"
+
 done_testing
