@@ -42,12 +42,6 @@ int cs_point_from_record(struct cs_txn *t, const struct cs_point_record *r, stru
 	out->added_stored = r->added_stored;
 	out->unreadable = r->unreadable;
 	out->changed = r->changed;
-	struct cs_checked_row row;
-	rc = cs_checked_get(t, cs_checked_point(r->seq), &row, err);
-	if (rc != CS_OK)
-		return rc;
-	memcpy(out->verified, row.at, sizeof(out->verified));
-	out->damaged = row.damaged != 0;
 	return CS_OK;
 }
 
@@ -396,4 +390,20 @@ int cs_point_find(struct cs_store *s, const char *selector, struct cs_point *out
 	}
 	cs_txn_end(t);
 	return rc;
+}
+
+int cs_point_verified(struct cs_store *s, struct cs_point *p, struct cs_error *err)
+{
+	struct cs_checked_row row;
+	struct cs_txn *t;
+	int rc = cs_txn_read(s->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_checked_get(t, cs_checked_point(p->seq), &row, err);
+	cs_txn_end(t);
+	if (rc != CS_OK)
+		return rc;
+	memcpy(p->verified, row.at, sizeof(p->verified));
+	p->damaged = row.damaged != 0;
+	return CS_OK;
 }

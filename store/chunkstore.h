@@ -152,10 +152,13 @@ struct cs_point {
 	uint64_t added_raw, added_stored; /* new chunks of this point, before and after compression */
 	uint64_t unreadable; /* source entries that could not be read */
 	uint64_t changed;    /* source files that changed while they were read */
-	/* as verify wrote down */
+	/* as verify wrote down; filled in by cs_point_verified alone */
 	int64_t verified[3]; /* seconds when it was verified last, by level less 1; 0: never */
 	bool damaged;        /* then it was not sound */
 };
+
+/* When the point was verified last, and whether it was sound, into *p. */
+int cs_point_verified(struct cs_store *s, struct cs_point *p, struct cs_error *err) CS_MUST_CHECK;
 
 typedef int cs_series_fn(void *arg, const struct cs_series *s);
 typedef int cs_point_fn(void *arg, const struct cs_point *p);

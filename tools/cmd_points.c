@@ -66,19 +66,24 @@ static const char *verified(const struct cs_point *p, bool utc, char out[CS_OUT_
 	return cs_out_time((struct cs_time){ p->verified[CS_VERIFY_DIGEST - 1], 0 }, utc, out);
 }
 
-static int list_point(void *arg, const struct cs_point *p)
+static int list_point(void *arg, const struct cs_point *listed)
 {
 	struct list *l = arg;
 	struct cs_out *o = &l->cli->out;
+	struct cs_point point = *listed, *p = &point;
 	char name[CS_SERIES_MAX + CS_POINT_NAME_MAX + 2];
 	char when[CS_OUT_TEXT], size[CS_OUT_TEXT], added[CS_OUT_TEXT];
+	int rc = cs_point_verified(l->cli->store, p, l->err);
+
+	if (rc != 0)
+		return rc;
 
 	if (l->v->json) {
 		cs_json_object(&l->cli->json, NULL);
 		cs_describe_point(&l->cli->json, p);
 		return cs_json_put(&l->cli->json, l->err);
 	}
-	snprintf(name, sizeof(name), "%s/%s", p->series, p->name);
+	snprintf(name, sizeof(name), "%s/%s", listed->series, listed->name);
 	cs_out_printf(o, "%-*s  %.8s  %s %9" PRIu64 " %8s %8s  %-7s  ", l->width, name, p->id,
 		      cs_out_time(p->started, l->v->utc, when), p->totals.entries,
 		      cs_out_size(p->totals.bytes, size), cs_out_size(p->added_stored, added),
@@ -260,6 +265,8 @@ static int run_show(struct cs_cli *cli, const void *values, int argc, char **arg
 	(void)argc;
 	if (rc == 0)
 		rc = cs_cli_whole_point(cli, argv[0], false, &p, err);
+	if (rc == 0)
+		rc = cs_point_verified(cli->store, &p, err);
 	if (rc != 0)
 		return rc;
 	if (!v->json) {

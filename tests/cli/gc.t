@@ -32,7 +32,7 @@ num "gc frees it" "$(json .stored_freed)" -gt 30000000
 num "and keeps the rest" "$(json .chunks_live)" -gt 10
 free=$(stats free_bytes)
 num "the store has it for reuse" "$free" -gt 25000000
-check "verify" chunkstore verify
+check "verify" chunkstore verify --no-record # whose rows would take some of that
 check "restore of b" chunkstore restore "$id" "$T/b-out"
 check "is untouched" treecmp "$T/b" "$T/b-out"
 is "digest too" "$(chunkstore show --json b | jq -r .digest)" "$digest"

@@ -565,6 +565,7 @@ static struct cs_point point(struct cs_store *s, uint64_t seq)
 {
 	struct cs_point p;
 	assert_int_equal(cs_point_by_seq(s, seq, &p, NULL), CS_OK);
+	assert_int_equal(cs_point_verified(s, &p, NULL), CS_OK);
 	return p;
 }
 
