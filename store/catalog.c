@@ -358,9 +358,11 @@ static int series_or_id(struct cs_txn *t, const char *text, struct cs_point *out
 		rc = cs_ids_find(t, text, CS_IN_LIST, &seq, &count, err);
 	if (rc < 0)
 		return rc;
-	if (count > 1)
-		return cs_fail(err, CS_E_USAGE, "%s: more than one point's id begins with this",
-			       text);
+	if (count > 1) { /* or one that is found twice */
+		rc = cs_ids_lost(t, err);
+		return rc ? rc : cs_fail(err, CS_E_USAGE,
+					 "%s: more than one point's id begins with this", text);
+	}
 	if (count == 1)
 		return get_point(t, seq, out, err);
 	if (looks_like_id(text) && (rc = cs_ids_lost(t, err)) != CS_OK)
