@@ -225,12 +225,12 @@ static int add_conditions(scmp_filter_ctx c)
 		{ "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD) },
 		{ "mmap", SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
 		{ "mprotect", SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0) },
-		{ "tgkill", SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()) },
-		{ "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0) },
-		{ "prctl", SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME) },
+		{ "tgkill", SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0) },
+		{ "prlimit64", SCMP_A2(SCMP_CMP_EQ, 0, 0) },
+		{ "prctl", SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0) },
 		{ "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x8004e500) }, /* FUSE_DEV_IOC_CLONE */
 		{ "ioctl", SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x5401) },	  /* is it a terminal? */
-		{ "sendto", SCMP_A4(SCMP_CMP_EQ, 0) },
+		{ "sendto", SCMP_A4(SCMP_CMP_EQ, 0, 0) },
 	};
 	int r = 0;
 

@@ -91,6 +91,17 @@ static int look_at(const struct cs_txn *t, const MDB_val *v)
 	return rc;
 }
 
+/*
+ * LMDB looks at a table's root when it is first used in a transaction: here, before a
+ * cursor is made of memory that a fault would lose.
+ */
+static int open_cursor(struct cs_txn *t, enum cs_table table, MDB_cursor **out)
+{
+	MDB_stat m;
+	int rc = mdb_stat(t->txn, t->db->dbi[table], &m);
+	return rc ? rc : mdb_cursor_open(t->txn, t->db->dbi[table], out);
+}
+
 static int move_cursor(struct cs_txn *t, MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
 {
 	int rc = mdb_cursor_get(c, k, v, op);
@@ -624,7 +635,7 @@ int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, stru
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
-	GUARDED(rc, mdb_cursor_open(t->txn, t->db->dbi[table], &c));
+	GUARDED(rc, open_cursor(t, table, &c));
 	if (rc == 0) {
 		GUARDED(rc, find(t, c, &k, &v));
 		mdb_cursor_close(c);
@@ -775,7 +786,7 @@ int cs_cursor_open(struct cs_txn *t, enum cs_table table, struct cs_cursor **out
 	c->table = table;
 	int rc = 0;
 	if (t->db->dbi[table])
-		GUARDED(rc, mdb_cursor_open(t->txn, t->db->dbi[table], &c->cursor));
+		GUARDED(rc, open_cursor(t, table, &c->cursor));
 	if (rc) {
 		free(c);
 		return fail(t->db, rc, "read", err);

@@ -56,11 +56,11 @@ static void leave(void)
 
 static void enter(void)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *given = getenv("CS_FUZZ_DIR"), *tmp = getenv("TMPDIR");
 	struct rlimit small = { FILE_MAX, FILE_MAX };
 
 	snprintf(dir, sizeof(dir), "%s/chunkstore-fuzz.XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : tmp ? tmp : "/tmp");
+		 given ? given : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : tmp ? tmp : "/tmp");
 	MUST(mkdtemp(dir));
 	owner = getpid();
 	atexit(leave);
