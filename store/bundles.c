@@ -30,7 +30,7 @@ int cs_moved_unpack(struct cs_slice from, struct cs_slice value, cs_chunk *out_f
 	if (cs_u64_value(from, out_from) != CS_OK || value.len != sizeof(v))
 		return CS_E_CORRUPT;
 	memcpy(v, value.data, sizeof(v));
-	if (v[1] != moved_check(*out_from, v[0]))
+	if (v[1] != moved_check(*out_from, v[0]) || v[0] > CS_CHUNK_NUMBER_MAX)
 		return CS_E_CORRUPT;
 	*out_to = v[0];
 	return CS_OK;

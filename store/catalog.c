@@ -102,17 +102,17 @@ int cs_series_get(struct cs_store *s, const char *name, uint32_t id, struct cs_s
 	int rc = cs_txn_read(s->db, &t, err);
 	if (rc != CS_OK)
 		return rc;
-	if (!name)
-		rc = cs_series_name(t, id, found, err);
-	else
+	if (!name) {
+		rc = cs_series_by_id(t, id, found, &r, err);
+	} else {
 		snprintf(found, sizeof(found), "%s", name);
-	if (rc == CS_OK) {
-		rc = name && strlen(name) > CS_SERIES_MAX ? 0 : cs_series_find(t, found, &r, err);
+		rc = strlen(name) > CS_SERIES_MAX ? 0 : cs_series_find(t, found, &r, err);
 		if (rc == 0)
-			rc = cs_fail(err, CS_E_NOTFOUND, "no series named %s", name ? name : found);
+			cs_fail(err, CS_E_NOTFOUND, "no series named %s", name);
+		rc = rc == 1 ? CS_OK : rc == 0 ? CS_E_NOTFOUND : rc;
 	}
 	cs_txn_end(t);
-	if (rc != 1)
+	if (rc != CS_OK)
 		return rc;
 	series_fill(out, found, &r);
 	return CS_OK;

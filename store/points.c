@@ -89,12 +89,11 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 	return bad ? bad : rc;
 }
 
-int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
-		   struct cs_error *err)
+int cs_series_by_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		    struct cs_series_record *out, struct cs_error *err)
 {
 	uint64_t key = id;
 	struct cs_slice v;
-	struct cs_series_record r;
 	int rc = cs_db_get(t, CS_T_SERIES_IDS, cs_u64_key(&key), &v, err);
 	if (rc == 0) {
 		rc = cs_series_lost(t, err);
@@ -107,9 +106,17 @@ int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 		return damaged(err, "a series name");
 	memcpy(name, found, v.len + 1);
 	rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
-	if (rc == 0 || (rc == 1 && (cs_series_record_unpack(v.data, v.len, &r) != CS_OK || r.id != id)))
+	if (rc == 0 || (rc == 1 && (cs_series_record_unpack(v.data, v.len, out) != CS_OK ||
+				    out->id != id)))
 		return damaged(err, "a series");
 	return rc < 0 ? rc : CS_OK;
+}
+
+int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		   struct cs_error *err)
+{
+	struct cs_series_record r;
+	return cs_series_by_id(t, id, name, &r, err);
 }
 
 int cs_series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,

@@ -100,6 +100,9 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 /* A series' name by its id. CS_E_NOTFOUND. */
 int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 		   struct cs_error *err) CS_MUST_CHECK;
+/* The same with its record. */
+int cs_series_by_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		    struct cs_series_record *out, struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * Something was not found: CS_OK if it is not there, CS_E_CORRUPT if it may

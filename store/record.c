@@ -118,6 +118,7 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
 	    (h.flags & ~CS_BUNDLE_DELTAS) || h.nslots > CS_SLOTS_MAX ||
 	    h.raw_len > CS_BUNDLE_RAW_MAX || h.table_len > cs_cur_left(&c) ||
+	    h.nslots > h.table_len / (1 + CS_HASH_SIZE) ||
 	    (h.codec == CS_CODEC_RAW && payload < h.raw_len))
 		return CS_E_CORRUPT;
 	*out = h;

@@ -153,6 +153,9 @@ live() {
 	life_forget x "${purge[@]}"
 	life_run gc --json
 	! can undelete || life_undelete "$trashed"
+	life_run verify --json
+	life_run rebuild --json
+	life_backup b "$M/b" --heal
 	life_forget a "${purge[@]}"
 	life_run gc --json
 }
