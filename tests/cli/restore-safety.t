@@ -205,7 +205,9 @@ traced() {
 }
 # early: writes to a file that has rights already, and directories that others can enter
 early() {
-	awk 'match($0, /\([0-9]+<[^>]*>/) { file = substr($0, RSTART, RLENGTH); sub(/^[^<]*/, "", file) }
+	# what other threads interrupt has two lines: the first tells of which file
+	awk '/resumed>/ { next }
+		match($0, /\([0-9]+<[^>]*>/) { file = substr($0, RSTART, RLENGTH); sub(/^[^<]*/, "", file) }
 		/pwrite/ { writes++; if (file in rights) early++ }
 		/fch|fsetxattr/ { rights[file] = 1; given++ }
 		/mkdirat/ && !/0700\) /{ early++ }
