@@ -12,7 +12,12 @@ backup s "$T/a" || fail "backup"
 M=$T/mnt
 
 field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
-keeper_of() { pgrep -P "$1" chunkfs; }
+keeper_of() {
+	local status
+	status=$(grep -lsx "PPid:[[:space:]]*$1" /proc/[0-9]*/status) || return
+	status=${status#/proc/}
+	echo "${status%/status}"
+}
 
 check "mount" mount_store "$M"
 pid=$(daemon_of "$M")
