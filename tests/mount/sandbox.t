@@ -14,7 +14,8 @@ M=$T/mnt
 field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 keeper_of() {
 	local status
-	status=$(grep -lsx "PPid:[[:space:]]*$1" /proc/[0-9]*/status) || return
+	status=$(grep -lsx "PPid:[[:space:]]*$1" /proc/[0-9]*/status) # others come and go: not its status
+	[ -n "$status" ] || return
 	status=${status#/proc/}
 	echo "${status%/status}"
 }
