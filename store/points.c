@@ -89,8 +89,9 @@ int cs_series_next(struct cs_txn *t, const char *after, char name[CS_SERIES_MAX 
 	return bad ? bad : rc;
 }
 
-int cs_series_by_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
-		    struct cs_series_record *out, struct cs_error *err)
+/* The name that the table of ids has. */
+static int name_of_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		      struct cs_error *err)
 {
 	uint64_t key = id;
 	struct cs_slice v;
@@ -105,6 +106,16 @@ int cs_series_by_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 	if (!series_name(v, found))
 		return damaged(err, "a series name");
 	memcpy(name, found, v.len + 1);
+	return CS_OK;
+}
+
+int cs_series_by_id(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
+		    struct cs_series_record *out, struct cs_error *err)
+{
+	struct cs_slice v;
+	int rc = name_of_id(t, id, name, err);
+	if (rc != CS_OK)
+		return rc;
 	rc = cs_db_get(t, CS_T_SERIES, text(name), &v, err);
 	if (rc == 0 || (rc == 1 && (cs_series_record_unpack(v.data, v.len, out) != CS_OK ||
 				    out->id != id)))
@@ -116,7 +127,8 @@ int cs_series_name(struct cs_txn *t, uint32_t id, char name[CS_SERIES_MAX + 1],
 		   struct cs_error *err)
 {
 	struct cs_series_record r;
-	return cs_series_by_id(t, id, name, &r, err);
+	return cs_series_all_paired(t) ? name_of_id(t, id, name, err) :
+					 cs_series_by_id(t, id, name, &r, err);
 }
 
 int cs_series_put(struct cs_txn *t, const char *name, const struct cs_series_record *s,
