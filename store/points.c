@@ -440,15 +440,21 @@ static int pick_name(struct cs_txn *t, struct cs_point_record *r, struct cs_erro
 	return CS_OK;
 }
 
-static int put_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
+int cs_point_record_put(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
 {
-	uint8_t key[CS_CATALOG_KEY_MAX];
 	struct cs_buf b = { 0 };
 	cs_point_record_pack(r, &b);
 	int rc = b.failed ? cs_fail(err, CS_E_NOMEM, "out of memory") :
 			    cs_db_put(t, CS_T_POINTS, cs_u64_key(&r->seq),
 				      (struct cs_slice){ b.data, b.len }, err);
 	cs_buf_release(&b);
+	return rc;
+}
+
+static int put_rows(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
+{
+	uint8_t key[CS_CATALOG_KEY_MAX];
+	int rc = cs_point_record_put(t, r, err);
 	if (rc == CS_OK)
 		rc = cs_db_put(t, CS_T_CATALOG, cs_catalog_key(r->series_id, r->name, key),
 			       cs_u64_key(&r->seq), err);

@@ -28,6 +28,9 @@ int cs_series_put(struct cs_txn *t, const char *name, const struct cs_series_rec
 int cs_series_changed(struct cs_txn *t, const char *name, struct cs_series_record *s,
 		      struct cs_time now, struct cs_error *err) CS_MUST_CHECK;
 
+/* Write a point's record, and nothing that leads to it. */
+int cs_point_record_put(struct cs_txn *t, const struct cs_point_record *r,
+			struct cs_error *err) CS_MUST_CHECK;
 /* Are all series of this snapshot known to be paired with their ids? Then none has to be looked up. */
 bool cs_series_all_paired(const struct cs_txn *t);
 /* Is that the name of the series with that id? Else CS_E_CORRUPT. */

@@ -13,17 +13,6 @@
 
 #include <string.h>
 
-static int put_record(struct cs_txn *t, const struct cs_point_record *r, struct cs_error *err)
-{
-	struct cs_buf b = { 0 };
-	cs_point_record_pack(r, &b);
-	int rc = b.failed ? cs_fail(err, CS_E_NOMEM, "out of memory") :
-			    cs_db_put(t, CS_T_POINTS, cs_u64_key(&r->seq),
-				      (struct cs_slice){ b.data, b.len }, err);
-	cs_buf_release(&b);
-	return rc;
-}
-
 static int mend_totals(struct cs_txn *t, struct cs_point_record *r, bool *changed,
 		       struct cs_error *err)
 {
@@ -42,7 +31,7 @@ static int mend_totals(struct cs_txn *t, struct cs_point_record *r, bool *change
 		return CS_OK;
 	r->totals = now;
 	*changed = true;
-	return put_record(t, r, err);
+	return cs_point_record_put(t, r, err);
 }
 
 /* A point that neither list has is listed again, if its name is free. */
