@@ -8,7 +8,7 @@
  * into one of its assertions. LMDB is only called under a guard: each of these
  * ends the call with an error, and nothing else. That is safe in the middle of
  * a read, which holds no lock and owns no memory; a write is not gone on with
- * (db.c).
+ * (db_txn.c).
  *
  * Values are read without a guard, after cs_db_load has brought them into
  * memory; but the file may become shorter at that moment, or the kernel may have

@@ -2,13 +2,16 @@
 /*
  * db_impl.h - what the db*.c files share, and the only file that includes LMDB.
  *
- * db.c       open, transactions, rows
- * db_meta.c  what can be checked before LMDB opens its file
- * db_guard.c what happens when a page of the map cannot be read
+ * db.c           the environment: opening and closing it, its tables, its errors
+ * db_txn.c       transactions
+ * db_rows.c      rows, by key and by cursor; counters
+ * db_value.c     the bytes of a value: are they there, can they be read
+ * db_meta.c      what can be checked before LMDB opens its file
+ * db_guard.c     what happens when a page of the map cannot be read
  * db_resident.c  how much of the map is counted as ours
- * db_room.c  room that a full disk cannot take away
- * db_space.c the free pages: counting them, giving them back to the file system
- * db_move.c  values at the end of the file go to free pages in front
+ * db_room.c      room that a full disk cannot take away
+ * db_space.c     the free pages: counting them, giving them back to the file system
+ * db_move.c      values at the end of the file go to free pages in front
  */
 #ifndef CS_DB_IMPL_H
 #define CS_DB_IMPL_H
@@ -60,6 +63,25 @@ uint64_t cs_db_ns_since(const struct timespec *t);
 
 /* The one place where LMDB's codes (and errno) become ours. */
 int cs_db_fail(struct cs_db *db, int rc, const char *what, struct cs_error *err);
+/* What failed while writing: LMDB calls a short write EIO, and a full disk gives one. */
+int cs_db_write_error(struct cs_db *db, int rc);
+/* May a key of this table have several values? */
+bool cs_db_several(enum cs_table table);
+int cs_db_stat_lock(const struct cs_db *db, struct stat *st);
+
+/* See db_txn.c. LMDB's codes. */
+int cs_db_begin_read(MDB_env *env, MDB_txn **txn);
+int cs_db_begin_write(MDB_env *env, MDB_txn **txn);
+/* What a call in the transaction returned: damage, or a fault in the middle of a change? */
+void cs_txn_met(struct cs_txn *t, int rc);
+void cs_txn_met_writing(struct cs_txn *t, int rc);
+
+/*
+ * See db_value.c. Under the guard: is this in the map; can its first bytes be
+ * read, too? LMDB's codes.
+ */
+int cs_db_in_map(const struct cs_txn *t, const MDB_val *v);
+int cs_db_look_at(const struct cs_txn *t, const MDB_val *v);
 
 /* How many of the first `end` pages are free, as a read transaction sees it. LMDB's code. */
 int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages);
