@@ -126,7 +126,7 @@ int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, si
 	GUARDED(rc, put(t, table, &k, &v, MDB_RESERVE));
 	cs_txn_met_writing(t, rc);
 	if (rc)
-		return cs_db_fail(t->db, rc, "write", err);
+		return cs_db_fail(t->db, cs_db_write_error(t->db, rc), "write", err);
 	*out = v.mv_data;
 	return CS_OK;
 }
@@ -142,14 +142,17 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 		return CS_OK;
 	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
 	cs_txn_met_writing(t, rc);
-	return rc && rc != MDB_NOTFOUND ? cs_db_fail(t->db, rc, "write", err) : CS_OK;
+	if (rc && rc != MDB_NOTFOUND)
+		return cs_db_fail(t->db, cs_db_write_error(t->db, rc), "write", err);
+	return CS_OK;
 }
 
 int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out, struct cs_error *err)
 {
-	MDB_stat m;
-	int rc;
-	GUARDED(rc, mdb_stat(t->txn, t->db->dbi[table], &m));
+	MDB_stat m = { 0 };
+	int rc = 0;
+	if (t->db->dbi[table])
+		GUARDED(rc, mdb_stat(t->txn, t->db->dbi[table], &m));
 	if (rc)
 		return cs_db_fail(t->db, rc, "stat", err);
 	*out = m.ms_entries;
