@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ingest.h - the parts of a backup: ingest.c drives it, ingest_tree.c makes
- * directories, ingest_file.c one entry, ingest_links.c finds what is one file.
+ * ingest.h - the parts of a backup: ingest.c drives it, ingest_tree.c walks the source,
+ * ingest_dir.c makes a directory, ingest_file.c one other entry, ingest_links.c finds
+ * what is one file.
  */
 #ifndef CS_INGEST_H
 #define CS_INGEST_H

@@ -2,13 +2,8 @@
 /*
  * ingest_tree.c - a source directory becomes tree pages, bottom up, in one pass that
  * walks the source and the parent point's tree side by side, both in name
- * order.
- *
- * Decision: a directory is unchanged until proven otherwise. As long as every
- * entry met is the parent's entry, nothing is packed, hashed or stored; the
- * first difference packs the entries so far from the parent's pages and goes
- * on from there. A directory without a difference is its parent's pages, and a
- * subtree without one costs its stat calls and nothing else.
+ * order (ingest_dir.c). A subtree without a difference costs its stat calls and
+ * nothing else.
  *
  * No recursion: a frame a directory on the way down, with a descriptor each.
  * The parent point may turn out to be damaged while it is compared with; the
@@ -17,7 +12,7 @@
  * The names of the directories on the way down share one budget of memory; a
  * directory whose names are more than is left of it has them sorted on disk.
  */
-#include "ingest.h"
+#include "ingest_dir.h"
 
 #include "alloc.h"
 #include "dump.h"
@@ -38,8 +33,7 @@
 
 struct frame {
 	int fd; /* -1: could not be opened, is stored without children */
-	struct cs_entry self;
-	struct cs_buf xattrs; /* self's packed list, also when it is a chunk */
+	struct cs_ingest_dir dir;
 	const struct cs_select *select; /* NULL: everything */
 	struct cs_sorter names;
 	size_t names_held;    /* bytes of memory */
@@ -48,19 +42,6 @@ struct frame {
 	size_t path_len;
 	uint64_t pos;         /* position of the first child: to begin anew */
 	uint64_t unreadable, changed;
-
-	bool has_old;
-	struct cs_node old_self; /* the parent point's directory, held */
-	struct cs_dir *old;
-	const struct cs_node *old_next; /* NULL: at the end */
-	bool old_taken;                 /* old_next stands in the directory; else it is gone */
-
-	bool differs;         /* entries are being packed */
-	uint64_t count;
-	uint32_t subdirs;
-	struct cs_totals below;
-	struct cs_pages_writer writer;
-	struct cs_hasher *hasher; /* kept for the next frame of this depth */
 };
 
 struct frames {
@@ -68,184 +49,7 @@ struct frames {
 	struct frame *stack;
 	size_t depth, cap;
 	size_t names_held; /* by all of them */
-	struct cs_error old_error;
 };
-
-/* ---- the parent point's side */
-
-static void drop_old(struct frame *f)
-{
-	cs_dir_close(f->old);
-	cs_node_release(&f->old_self);
-	f->old = NULL;
-	f->old_next = NULL;
-	f->old_taken = false;
-	f->has_old = false;
-}
-
-/* What fails because the parent point is damaged has a code of its own, which stays in this file. */
-#define OLD_DAMAGED (-1000)
-
-static int old_failed(int rc)
-{
-	return rc == CS_E_CORRUPT || rc == CS_E_IO || rc == CS_E_NOTFOUND ? OLD_DAMAGED : rc;
-}
-
-/* Step the parent's list. */
-static int old_step(struct frame *f)
-{
-	f->old_next = NULL;
-	f->old_taken = false;
-	int rc = cs_dir_next(f->old, &f->old_next, NULL);
-	return rc < 0 ? old_failed(rc) : CS_OK;
-}
-
-static int old_begin(struct cs_ingest *in, struct frame *f, struct cs_error *err)
-{
-	int rc = cs_dir_open(in->parent, &f->old_self, 0, &f->old, err);
-	return rc == CS_OK ? old_step(f) : old_failed(rc);
-}
-
-/* ---- entries into the directory */
-
-static int add_line(struct cs_ingest *in, struct frame *f, struct cs_error *err)
-{
-	cs_buf_u8(&in->line, '\n');
-	if (in->line.failed)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	cs_hasher_add(f->hasher, in->line.data, in->line.len);
-	cs_buf_clear(&in->line);
-	return CS_OK;
-}
-
-/*
- * A page is like the parent's page of the same directory where the same names
- * are. in->page_*: the directory in the parent point and the last name in the page.
- */
-static cs_chunk like_page(const struct cs_ingest *in, uint8_t kind)
-{
-	const struct cs_pages *old = in->page_dir ? &in->page_dir->children : NULL;
-	struct cs_leaf leaf;
-	if (!old || !old->root)
-		return 0;
-	if (old->level == 0 || kind != CS_PAGE_DIR)
-		return (kind == CS_PAGE_DIR) == (old->level == 0) ? old->root : 0;
-	if (cs_reader_leaf(in->store, *old, CS_PAGE_DIR, CS_BY_KEY, 0, in->page_name,
-			   in->page_name_len, &leaf, NULL) != CS_OK)
-		return 0;
-	cs_cache_release(leaf.held);
-	return leaf.chunk;
-}
-
-static int put_page(void *arg, const void *page, size_t len, cs_chunk *out, struct cs_error *err)
-{
-	struct cs_ingest *in = arg;
-	cs_chunk like = like_page(in, *(const uint8_t *)page);
-	return cs_pipeline_chunk(in->pipeline, CS_BUNDLE_META, page, len, like, out, NULL, err);
-}
-
-static void set_page(struct cs_ingest *in, const struct frame *f, const struct cs_entry *e)
-{
-	in->page_dir = f->has_old ? &f->old_self.entry : NULL;
-	if (e) {
-		in->page_name_len = e->name_len;
-		memcpy(in->page_name, e->name, e->name_len);
-	}
-}
-
-static int add_entry(struct cs_ingest *in, struct frame *f, const struct cs_entry *e,
-		     struct cs_error *err)
-{
-	set_page(in, f, e);
-	return cs_tree_add(&f->writer, e, err);
-}
-
-static int pack_old(struct cs_ingest *in, struct frame *f, const struct cs_node *n,
-		    struct cs_error *err)
-{
-	int rc = old_failed(cs_node_dump_line(in->parent, n, n->entry.name, n->entry.name_len,
-					      &in->line, err));
-	if (rc == CS_OK)
-		rc = add_line(in, f, err);
-	return rc == CS_OK ? add_entry(in, f, &n->entry, err) : rc;
-}
-
-/* The first difference: from now on entries are packed, beginning with those so far. */
-static int begin_packing(struct cs_ingest *in, struct frame *f, struct cs_error *err)
-{
-	struct cs_dir *d = NULL;
-	int rc = CS_OK;
-	f->differs = true;
-	if (!f->hasher && !(f->hasher = cs_hasher_new()))
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	cs_hasher_reset(f->hasher);
-	cs_pages_writer_init(&f->writer, CS_PAGE_DIR, put_page, in);
-	if (f->count)
-		rc = old_failed(cs_dir_open(in->parent, &f->old_self, 0, &d, err));
-	for (uint64_t i = 0; i < f->count && rc == CS_OK; i++) {
-		const struct cs_node *n;
-		rc = old_failed(cs_dir_next(d, &n, err));
-		if (rc == 1)
-			rc = pack_old(in, f, n, err);
-		else if (rc == 0)
-			rc = OLD_DAMAGED; /* its totals promised more */
-	}
-	cs_dir_close(d);
-	return rc;
-}
-
-static void count_entry(struct cs_ingest *in, struct frame *f, const struct cs_entry *e)
-{
-	f->count++;
-	f->below.entries++;
-	in->result.point.totals.entries++;
-	if (S_ISREG(e->mode)) {
-		f->below.bytes = cs_bytes_add(f->below.bytes, e->size);
-		in->result.point.totals.bytes += e->size;
-	}
-	f->below.links += e->nlink > 1 && !S_ISDIR(e->mode);
-	f->below.xattrs += cs_entry_has_xattrs(e);
-	if (S_ISDIR(e->mode)) {
-		f->subdirs++;
-		f->below.entries += e->below.entries;
-		f->below.bytes = cs_bytes_add(f->below.bytes, e->below.bytes);
-		f->below.links += e->below.links;
-		f->below.xattrs += e->below.xattrs;
-	}
-}
-
-/* An entry that is the parent's. */
-static int add_same(struct cs_ingest *in, struct frame *f, const struct cs_node *n,
-		    struct cs_error *err)
-{
-	int rc = f->differs ? pack_old(in, f, n, err) : CS_OK;
-	if (rc == CS_OK) {
-		count_entry(in, f, &n->entry);
-		f->old_taken = true;
-	}
-	return rc;
-}
-
-/* A new or changed entry; its xattrs are in->xattrs. */
-static int add_new(struct cs_ingest *in, struct frame *f, const struct cs_entry *e,
-		   const struct cs_hash *hash, struct cs_error *err)
-{
-	int rc = f->differs ? CS_OK : begin_packing(in, f, err);
-	if (rc != CS_OK)
-		return rc;
-	cs_dump_line(&in->line, e, hash, in->xattrs, in->nxattrs, e->name, e->name_len);
-	rc = add_line(in, f, err);
-	if (rc == CS_OK)
-		rc = add_entry(in, f, e, err);
-	if (rc == CS_OK)
-		count_entry(in, f, e);
-	return rc;
-}
-
-static int note_position(struct cs_ingest *in, const struct cs_entry *e, struct cs_error *err)
-{
-	return cs_ingest_link(in, e, in->pos++, err);
-}
 
 /* ---- frames */
 
@@ -256,90 +60,17 @@ static void frame_close(struct frames *s, struct frame *f)
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
-	drop_old(f);
+	cs_ingest_dir_release(&f->dir);
 	cs_sorter_release(&f->names);
 	s->names_held -= f->names_held;
-	cs_pages_writer_release(&f->writer);
-	cs_buf_release(&f->xattrs);
-}
-
-/* Keep a directory's packed list where it outlives the entries below it. */
-static int keep_xattrs(struct frame *f, const uint8_t *list, size_t len, struct cs_error *err)
-{
-	cs_buf_clear(&f->xattrs);
-	cs_buf_add(&f->xattrs, list, len);
-	if (f->xattrs.failed)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	if (f->self.xattrs_len)
-		f->self.xattrs = f->xattrs.data;
-	return CS_OK;
-}
-
-/* The parent's attributes stand for the directory's. */
-static int take_old_xattrs(struct cs_ingest *in, struct frame *f, struct cs_error *err)
-{
-	const struct cs_entry *o = &f->old_self.entry;
-	const uint8_t *list = o->xattrs;
-	size_t len = o->xattrs_len;
-	void *held = NULL;
-	int rc = CS_OK;
-	if (o->xattrs_chunk)
-		rc = old_failed(cs_reader_chunk(in->store, o->xattrs_chunk, &held, &list, &len, err));
-	if (rc != CS_OK)
-		return rc;
-	f->self.have |= o->have & (CS_HAVE_XATTRS | CS_HAVE_FLAGS | CS_HAVE_PROJID);
-	f->self.flags = o->flags;
-	f->self.projid = o->projid;
-	f->self.xattrs_len = o->xattrs_len;
-	f->self.xattrs_chunk = o->xattrs_chunk;
-	rc = keep_xattrs(f, list, len, err);
-	cs_cache_release(held);
-	return rc;
-}
-
-/* The directory's own attributes, from its descriptor where there is one. */
-static int stat_self(struct cs_ingest *in, struct frame *f, struct cs_error *err)
-{
-	const char *name = f->self.name;
-	uint32_t len = f->self.name_len, volume = f->self.volume;
-	struct cs_source_stat st;
-	if (f->fd < 0)
-		return CS_OK;
-	int e_no = cs_walk_stat(f->fd, "", &f->self, &st);
-	if (e_no)
-		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot stat: %s", strerror(e_no));
-	f->self.name = name;
-	f->self.name_len = len;
-	f->self.volume = volume;
-	f->self.data_bytes = 0;
-	if (f->has_old && cs_ingest_unchanged(in, &f->old_self.entry, &f->self)) {
-		int rc = take_old_xattrs(in, f, err);
-		if (rc != OLD_DAMAGED)
-			return rc;
-	}
-	cs_walk_flags(f->fd, &f->self);
-	int rc = cs_ingest_xattrs(in, f->fd, -1, NULL, &f->self, err);
-	if (rc > 0)
-		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot read its extended attributes: %s",
-				 strerror(rc));
-	if (rc < 0 || in->nxattrs == 0)
-		return rc < 0 ? rc : CS_OK;
-	return keep_xattrs(f, in->xattr_packed.data, in->xattr_packed.len, err);
 }
 
 static int begin_anew(struct cs_ingest *in, struct frame *f, struct cs_error *err)
 {
-	drop_old(f);
-	cs_pages_writer_release(&f->writer);
-	in->result.point.totals.entries -= f->below.entries;
-	in->result.point.totals.bytes -= f->below.bytes;
+	cs_ingest_dir_anew(in, &f->dir);
 	in->pos = f->pos;
 	in->result.point.unreadable = f->unreadable;
 	in->result.point.changed = f->changed;
-	f->count = 0;
-	f->subdirs = 0;
-	f->below = (struct cs_totals){ 0 };
-	f->differs = false;
 	f->told = 0;
 	int rc = cs_sorter_sort(&f->names, err);
 	return rc == CS_OK ? cs_ingest_links_anew(in, f->pos, err) : rc;
@@ -396,54 +127,30 @@ static int frame_push(struct frames *s, int fd, const struct cs_entry *self,
 		s->cap = cap;
 	}
 	struct frame *f = &s->stack[s->depth++];
-	struct cs_hasher *hasher = f->hasher;
-	*f = (struct frame){ .fd = fd, .self = *self, .select = select, .hasher = hasher };
+	*f = (struct frame){ .fd = fd, .select = select,
+			     .dir = { .self = *self, .hasher = f->dir.hasher } };
 	f->path_len = s->in->path.len;
 	f->pos = s->in->pos;
 	f->unreadable = s->in->result.point.unreadable;
 	f->changed = s->in->result.point.changed;
 	if (old && S_ISDIR(old->entry.mode) && s->in->nanew < DAMAGED_MAX) {
-		cs_node_copy(old, &f->old_self);
-		f->has_old = true;
+		cs_node_copy(old, &f->dir.old_self);
+		f->dir.has_old = true;
 	}
-	int rc = stat_self(s->in, f, err);
+	int rc = cs_ingest_dir_stat(s->in, &f->dir, fd, err);
 	if (rc == CS_OK)
 		rc = read_names(s, f, err);
-	if (rc == CS_OK && f->has_old)
-		rc = old_begin(s->in, f, err);
-	return rc == OLD_DAMAGED ? old_is_damaged(s->in, f, err) : rc;
-}
-
-/* The directory's entry when all its children are in. *same: it is the parent's. */
-static int frame_finish(struct cs_ingest *in, struct frame *f, struct cs_entry *e, bool *same,
-			struct cs_error *err)
-{
-	int rc = CS_OK;
-	*e = f->self;
-	*same = false;
-	if (f->old_taken)
-		rc = old_step(f);
-	if (rc == CS_OK && f->has_old && f->old_next && !f->differs)
-		rc = begin_packing(in, f, err);
-	if (rc == CS_OK && !f->has_old && !f->differs)
-		rc = begin_packing(in, f, err);
-	if (rc != CS_OK)
-		return rc;
-	e->children_count = f->count;
-	e->subdirs = f->subdirs;
-	e->below = f->below;
-	if (f->differs) {
-		e->hash = cs_hasher_end(f->hasher);
-		set_page(in, f, NULL);
-		return cs_pages_finish(&f->writer, &e->children, err);
-	}
-	e->hash = f->old_self.entry.hash;
-	e->children = f->old_self.entry.children;
-	*same = cs_ingest_unchanged(in, &f->old_self.entry, &f->self);
-	return CS_OK;
+	if (rc == CS_OK && f->dir.has_old)
+		rc = cs_ingest_dir_begin(s->in, &f->dir, err);
+	return rc == CS_OLD_DAMAGED ? old_is_damaged(s->in, f, err) : rc;
 }
 
 /* ---- one name */
+
+static int note_position(struct cs_ingest *in, const struct cs_entry *e, struct cs_error *err)
+{
+	return cs_ingest_link(in, e, in->pos++, err);
+}
 
 static int full_path(struct cs_ingest *in, const struct frame *f, const char *name,
 		     struct cs_error *err)
@@ -455,34 +162,6 @@ static int full_path(struct cs_ingest *in, const struct frame *f, const char *na
 	if (in->path.failed)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	in->path.len--; /* the NUL stays behind the path */
-	return CS_OK;
-}
-
-/*
- * Bring the parent's list to name. *found: its entry of this name, or NULL.
- * What the list passes without its having been added is a difference: it is
- * gone, or could not be read this time.
- */
-static int find_old(struct cs_ingest *in, struct frame *f, const char *name,
-		    const struct cs_node **found, struct cs_error *err)
-{
-	*found = NULL;
-	while (f->old_next) {
-		const struct cs_entry *o = &f->old_next->entry;
-		int d = f->old_taken ? -1 : cs_key_compare(o->name, o->name_len, name, strlen(name));
-		if (d == 0)
-			*found = f->old_next;
-		if (d >= 0)
-			return CS_OK;
-		if (!f->old_taken && !f->differs) {
-			int rc = begin_packing(in, f, err);
-			if (rc != CS_OK)
-				return rc;
-		}
-		int rc = old_step(f);
-		if (rc != CS_OK)
-			return rc;
-	}
 	return CS_OK;
 }
 
@@ -538,7 +217,7 @@ static int enter_dir(struct frames *s, const char *name, struct cs_entry *e,
 		cs_ingest_notice(in, CS_NOTICE_ERROR, "cannot open: %s", strerror(-fd));
 		cs_ingest_lacks(in, -fd);
 	}
-	uint32_t parent_volume = f->self.volume;
+	uint32_t parent_volume = f->dir.self.volume;
 	int rc = cs_ingest_volume(in, fd, st, false, &e->volume, err);
 	if (rc != CS_OK) {
 		if (fd >= 0)
@@ -572,7 +251,7 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 	}
 	if (cs_excluded(in->opts->excludes, in->opts->nexcludes, (const char *)in->path.data, name))
 		return CS_OK;
-	rc = find_old(in, f, name, &old, err);
+	rc = cs_ingest_dir_find(in, &f->dir, name, &old, err);
 	if (rc != CS_OK)
 		return rc;
 	int e_no = cs_walk_stat(f->fd, name, &e, &st);
@@ -602,29 +281,16 @@ static int take_name(struct frames *s, struct frame *f, const char *name, struct
 	if (old && cs_ingest_unchanged(in, &old->entry, &e)) {
 		in->result.entries_reused++;
 		rc = note_position(in, &old->entry, err);
-		return rc == CS_OK ? add_same(in, f, old, err) : rc;
+		return rc == CS_OK ? cs_ingest_dir_same(in, &f->dir, old, err) : rc;
 	}
 	rc = cs_ingest_file(in, f->fd, name, old ? &old->entry : NULL, &e, &hash, err);
 	if (rc != 1)
 		return rc;
 	rc = note_position(in, &e, err);
-	return rc == CS_OK ? add_new(in, f, &e, &hash, err) : rc;
+	return rc == CS_OK ? cs_ingest_dir_new(in, &f->dir, &e, &hash, err) : rc;
 }
 
 /* ---- the walk */
-
-/* A directory's line needs its own attributes again, not those of the last file in it. */
-static int own_xattrs(struct cs_ingest *in, const struct frame *f, struct cs_error *err)
-{
-	free(in->xattrs);
-	in->xattrs = NULL;
-	in->nxattrs = 0;
-	if (f->xattrs.len == 0)
-		return CS_OK;
-	int rc = cs_xattr_unpack(f->xattrs.data, f->xattrs.len, &in->xattrs, &in->nxattrs);
-	return rc == CS_OK ? rc : cs_fail(err, rc, "%s: its attributes cannot be kept",
-					  (const char *)in->path.data);
-}
 
 /* A finished directory goes into the one above it. */
 static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
@@ -632,18 +298,18 @@ static int frame_pop(struct frames *s, struct cs_entry *e, struct cs_error *err)
 	struct cs_ingest *in = s->in;
 	struct frame *f = &s->stack[s->depth - 1];
 	bool same;
-	int rc = frame_finish(in, f, e, &same, err);
+	int rc = cs_ingest_dir_finish(in, &f->dir, e, &same, err);
 	if (rc != CS_OK || s->depth == 1)
 		return rc;
 	struct frame *up = f - 1;
 	in->path.len = up->path_len;
-	if (same && up->old_next) {
+	if (same && up->dir.old_next) {
 		in->result.entries_reused++;
-		rc = add_same(in, up, up->old_next, err);
+		rc = cs_ingest_dir_same(in, &up->dir, up->dir.old_next, err);
 	} else {
-		rc = own_xattrs(in, f, err);
+		rc = cs_ingest_dir_xattrs(in, &f->dir, err);
 		if (rc == CS_OK)
-			rc = add_new(in, up, e, &e->hash, err);
+			rc = cs_ingest_dir_new(in, &up->dir, e, &e->hash, err);
 	}
 	frame_close(s, f);
 	s->depth--;
@@ -658,7 +324,7 @@ static int tell_ahead(struct cs_ingest *in, struct frame *f, struct cs_error *er
 {
 	const char *name;
 	f->told -= f->told > 0; /* one of them is taken now */
-	if (f->has_old || !cs_ahead_wanted(in->ahead))
+	if (f->dir.has_old || !cs_ahead_wanted(in->ahead))
 		return CS_OK;
 	while (f->told < CS_AHEAD_NAMES && (name = cs_sorter_peek(&f->names, f->told))) {
 		int rc = full_path(in, f, name, err);
@@ -690,7 +356,7 @@ static int step(struct frames *s, struct cs_entry *root, bool *done, struct cs_e
 		rc = frame_pop(s, root, err);
 	}
 	/* A damaged parent point must not stop the backup that would replace it. */
-	if (rc == OLD_DAMAGED) {
+	if (rc == CS_OLD_DAMAGED) {
 		*done = false;
 		rc = old_is_damaged(s->in, &s->stack[s->depth - 1], err);
 	}
@@ -724,7 +390,7 @@ int cs_ingest_tree(struct cs_ingest *in, int fd, const struct cs_select *select,
 	while (rc == CS_OK && !done)
 		rc = step(&s, root, &done, err);
 	if (rc == CS_OK)
-		rc = own_xattrs(in, &s.stack[0], err);
+		rc = cs_ingest_dir_xattrs(in, &s.stack[0].dir, err);
 	if (rc == CS_OK) {
 		cs_buf_clear(&in->line);
 		cs_dump_line(&in->line, root, &root->hash, in->xattrs, in->nxattrs, "", 0);
@@ -737,7 +403,7 @@ int cs_ingest_tree(struct cs_ingest *in, int fd, const struct cs_select *select,
 	while (s.depth)
 		frame_close(&s, &s.stack[--s.depth]);
 	for (size_t i = 0; i < s.cap; i++)
-		cs_hasher_free(s.stack[i].hasher);
+		cs_hasher_free(s.stack[i].dir.hasher);
 	free(s.stack);
 	return rc;
 }
