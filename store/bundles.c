@@ -137,6 +137,20 @@ static int pack_table(struct cs_bundle_header *h, const struct cs_bundle_item *i
 	return table->failed ? CS_E_NOMEM : CS_OK;
 }
 
+_Static_assert(CS_BUNDLE_LEVEL_MAX == CS_LEVEL_MAX, "a level that a bundle can tell");
+
+static uint8_t tell_level(int level)
+{
+	return level == CS_LEVEL_NONE ? CS_BUNDLE_LEVEL_NONE : (uint8_t)level;
+}
+
+int cs_bundle_level(const struct cs_bundle_header *h)
+{
+	if (h->level == 0)
+		return CS_LEVEL_DEFAULT;
+	return h->level == CS_BUNDLE_LEVEL_NONE ? CS_LEVEL_NONE : h->level;
+}
+
 /* The common frame to `to`. Returns its length. */
 static size_t put_common(struct cs_compressor *c, struct cs_bundle_header *h, const uint8_t *raw,
 			 uint8_t *to, size_t cap)
@@ -152,7 +166,8 @@ static size_t put_common(struct cs_compressor *c, struct cs_bundle_header *h, co
 int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
 		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out, size_t *out_len)
 {
-	struct cs_bundle_header h = { .kind = (uint8_t)kind };
+	struct cs_bundle_header h = { .kind = (uint8_t)kind,
+				      .level = tell_level(cs_compressor_level(c)) };
 	struct cs_buf table = { 0 };
 	size_t frames, at = 0;
 	uint8_t *b = NULL, *copy = NULL;
@@ -196,6 +211,7 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 		  const struct cs_bundle_header *h, struct cs_bundle *b)
 {
 	b->kind = h->kind;
+	b->level = cs_bundle_level(h);
 	b->nslots = h->nslots;
 	b->raw_len = h->raw_len;
 	b->slots = cs_alloc(h->nslots * sizeof(*b->slots));
@@ -252,7 +268,7 @@ int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uin
 	struct cs_bundle *one = cs_zalloc(sizeof(*one));
 	if (!one)
 		return CS_E_NOMEM;
-	*one = (struct cs_bundle){ .kind = b->kind, .nslots = 1, .raw_len = from->len,
+	*one = (struct cs_bundle){ .kind = b->kind, .level = b->level, .nslots = 1, .raw_len = from->len,
 				   .slots = cs_alloc(sizeof(*one->slots)),
 				   .raw = cs_alloc(block_for(from->len)) };
 	int rc = CS_E_NOMEM;

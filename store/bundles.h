@@ -86,9 +86,13 @@ int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
 		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out,
 		     size_t *out_len) CS_MUST_CHECK;
 
+/* The level of a bundle, as cs_compressor_new takes it; one that tells none has the default. */
+int cs_bundle_level(const struct cs_bundle_header *h);
+
 /* A bundle decoded into memory, but for its deltas: of these, raw has the frames. */
 struct cs_bundle {
 	uint8_t kind;
+	int level; /* see cs_bundle_level */
 	uint32_t nslots;
 	struct cs_slot *slots; /* off: in raw */
 	uint8_t *raw;

@@ -3,12 +3,15 @@
 
 #include "alloc.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
 
 struct cs_compressor {
-	ZSTD_CCtx *ctx; /* NULL: CS_LEVEL_NONE */
+	ZSTD_CCtx *ctx;
+	int level;
+	bool hidden;
 };
 
 struct cs_decompressor {
@@ -18,17 +21,34 @@ struct cs_decompressor {
 struct cs_compressor *cs_compressor_new(int level)
 {
 	struct cs_compressor *c = cs_zalloc(sizeof(*c));
-	if (!c || level == CS_LEVEL_NONE)
-		return c;
+	if (!c)
+		return NULL;
 	c->ctx = ZSTD_createCCtx();
 	if (!c->ctx) {
 		free(c);
 		return NULL;
 	}
-	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_compressionLevel, level);
 	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_contentSizeFlag, 1);
 	ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_checksumFlag, 0);
+	cs_compressor_set(c, level);
 	return c;
+}
+
+void cs_compressor_set(struct cs_compressor *c, int level)
+{
+	c->level = level;
+	if (level != CS_LEVEL_NONE)
+		ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_compressionLevel, level);
+}
+
+int cs_compressor_level(const struct cs_compressor *c)
+{
+	return c->hidden ? 0 : c->level;
+}
+
+void cs_compressor_hide_level(struct cs_compressor *c)
+{
+	c->hidden = true;
 }
 
 void cs_compressor_free(struct cs_compressor *c)
@@ -46,7 +66,7 @@ size_t cs_compress_bound(size_t len)
 
 size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *out, size_t cap)
 {
-	if (!c->ctx)
+	if (c->level == CS_LEVEL_NONE)
 		return 0;
 	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);
 	/* a gain below 1/32 is not worth a decode */
@@ -60,7 +80,7 @@ size_t cs_compress(struct cs_compressor *c, const void *data, size_t len, void *
 size_t cs_compress_delta(struct cs_compressor *c, const void *base, size_t base_len,
 			 const void *data, size_t len, void *out, size_t cap)
 {
-	if (!c->ctx)
+	if (c->level == CS_LEVEL_NONE)
 		return 0;
 	ZSTD_CCtx_refPrefix(c->ctx, base, base_len);
 	size_t n = ZSTD_compress2(c->ctx, out, cap, data, len);

@@ -7,7 +7,8 @@
  * nobody else touches stored bytes.
  *
  * Format history: 1 the first, never released; 2 several bundles are one value,
- * and the index has rows of 12 bytes.
+ * and the index has rows of 12 bytes. Feature levels came after that: stores without
+ * it are read and written as before.
  */
 #ifndef CS_FORMAT_H
 #define CS_FORMAT_H
@@ -22,7 +23,8 @@
  * only. Compatible bits may be ignored.
  */
 #define CS_FEATURE_DELTAS 1u /* incompatible: slots may be deltas. Without it none are written */
-#define CS_FEATURES_INCOMPAT CS_FEATURE_DELTAS
+#define CS_FEATURE_LEVELS 2u /* incompatible: bundles tell their level. Without it none do */
+#define CS_FEATURES_INCOMPAT (CS_FEATURE_DELTAS | CS_FEATURE_LEVELS)
 #define CS_FEATURES_RO 0u
 
 /* Names of LMDB's databases. */
@@ -119,7 +121,8 @@
  *         lists of xattrs). Equal bytes of different kind are different
  *         chunks, so that what a user writes is never taken for a page
  *  13  1  codec of the common frame: 0 raw, 1 zstd
- *  14  2  flags: 1 some slots are deltas
+ *  14  1  flags: 1 some slots are deltas
+ *  15  1  level at which the backup compressed: 1 to 19, 255 not at all, 0 not told
  *  16  4  encryption key id, 0: none
  *  20  4  number of slots
  *  24  4  raw length of the common frame
@@ -140,6 +143,8 @@
 #define CS_CODEC_RAW 0
 #define CS_CODEC_ZSTD 1
 #define CS_BUNDLE_DELTAS 1u
+#define CS_BUNDLE_LEVEL_MAX 19
+#define CS_BUNDLE_LEVEL_NONE 255
 #define CS_SLOT_COMMON 0
 #define CS_SLOT_DELTA 1
 

@@ -9,7 +9,7 @@
  * transactions,
  *   - a bundle without a marked chunk is deleted with its index rows,
  *   - a bundle that is half dead or more is rewritten: its marked chunks go
- *     into a new bundle, each with a row in the moved table,
+ *     into a new bundle (gc_survivors.c), each with a row in the moved table,
  *   - other bundles stay as they are; their dead chunks stay findable, and may
  *     come to life again with a dedup hit.
  *
@@ -45,6 +45,7 @@
  */
 #include "alloc.h"
 #include "fault.h"
+#include "gc_survivors.h"
 #include "hash.h"
 #include "index.h"
 #include "marks.h"
@@ -66,7 +67,6 @@ struct gc {
 	struct cs_gc_result result;
 	struct cs_marks marks;
 	struct cs_purged purged; /* from the trash */
-	struct cs_compressor *compressor;
 	bool dry;
 	uint64_t next; /* number of the bundle to go on from */
 	size_t work_max; /* of a transaction */
@@ -75,19 +75,7 @@ struct gc {
 	struct cs_txn *txn; /* for writing; for reading in a dry run */
 	/* rows whose `to` may move again, by `to` */
 	struct cs_mark_moved *by_to;
-	uint64_t stored_again; /* bytes of bundles that survivors went into */
-	/* the bundle that survivors go into */
-	uint8_t *raw;
-	size_t used, cap;
-	struct cs_bundle_item *items; /* slot.off: in raw */
-	size_t items_cap;
-	uint64_t number; /* the next of a run, or a multiple of CS_BUNDLE_RUN: none left */
-	uint32_t nslots;
-	int kind;
-	/* bundles that are complete, of one run, to be put together */
-	struct cs_bundle_stored ready[CS_BUNDLE_RUN];
-	uint32_t nready;
-	size_t ready_bytes;
+	struct cs_survivors survivors;
 };
 
 static int tick(struct gc *g, struct cs_error *err)
@@ -195,72 +183,6 @@ static int delete_bundle(struct gc *g, const struct cs_mark_bundle *b, const str
 
 /* ---- survivors */
 
-static void drop_ready(struct gc *g)
-{
-	while (g->nready)
-		free((void *)(uintptr_t)g->ready[--g->nready].data);
-	g->ready_bytes = 0;
-}
-
-static int put_ready(struct gc *g, struct cs_error *err)
-{
-	int rc = g->dry ? CS_OK : cs_bundles_put(g->txn, g->ready, g->nready, err);
-	drop_ready(g);
-	return rc;
-}
-
-/* The open bundle is complete. */
-static int close_survivors(struct gc *g, struct cs_error *err)
-{
-	if (g->nslots == 0)
-		return CS_OK;
-	uint8_t *out;
-	size_t len;
-	for (uint32_t i = 0; i < g->nslots; i++)
-		g->items[i].data = g->raw + g->items[i].slot.off;
-	int rc = cs_bundle_encode(g->compressor, g->number, g->kind, g->items, g->nslots, &out,
-				  &len);
-	if (rc != CS_OK)
-		return cs_fail(err, rc, "out of memory");
-	g->ready[g->nready++] = (struct cs_bundle_stored){ g->number++, out, len };
-	g->ready_bytes += len;
-	g->stored_again += len;
-	g->used = 0;
-	g->nslots = 0;
-	return g->number % CS_BUNDLE_RUN && g->ready_bytes < CS_PACK_TARGET ? CS_OK :
-									      put_ready(g, err);
-}
-
-/* Before a commit: a run that was begun ends with the transaction that took it. */
-static int flush_survivors(struct gc *g, struct cs_error *err)
-{
-	int rc = close_survivors(g, err);
-	g->number = 0;
-	return rc == CS_OK ? put_ready(g, err) : rc;
-}
-
-static int begin_survivors(struct gc *g, int kind, size_t len, struct cs_error *err)
-{
-	size_t target = kind == CS_BUNDLE_META ? CS_BUNDLE_META_TARGET : CS_BUNDLE_DATA_TARGET;
-	if (g->nslots &&
-	    (g->kind != kind || g->used + len > target || g->nslots >= CS_SLOTS_MAX)) {
-		int rc = close_survivors(g, err);
-		if (rc != CS_OK)
-			return rc;
-	}
-	if (g->nslots == 0) {
-		int rc = g->dry || g->number % CS_BUNDLE_RUN ?
-				 CS_OK : cs_bundles_reserve(g->txn, CS_BUNDLE_RUN, &g->number, err);
-		if (rc != CS_OK)
-			return rc;
-		g->kind = kind;
-	}
-	if (cs_grow(&g->raw, &g->cap, g->used + len, 1) != CS_OK ||
-	    cs_grow(&g->items, &g->items_cap, g->nslots + 1, sizeof(*g->items)) != CS_OK)
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	return CS_OK;
-}
-
 /* Rows that led to `old` lead to `new` now: a reference is at most one step from its chunk. */
 static int redirect(struct gc *g, cs_chunk old, cs_chunk new, struct cs_error *err)
 {
@@ -282,19 +204,11 @@ static int redirect(struct gc *g, cs_chunk old, cs_chunk new, struct cs_error *e
 static int move_chunk(struct gc *g, const struct cs_bundle *from, uint32_t slot, cs_chunk old,
 		      struct cs_error *err)
 {
-	const struct cs_slot *s = &from->slots[slot];
-	uint32_t len = cs_slot_weight(s);
-	int rc = begin_survivors(g, from->kind, len, err);
-	if (rc != CS_OK)
+	cs_chunk new;
+	int rc = cs_survivors_add(&g->survivors, from, slot, &new, err);
+	if (rc != CS_OK || g->dry)
 		return rc;
-	memcpy(g->raw + g->used, from->raw + s->off, len); /* a delta goes as it is */
-	g->items[g->nslots].slot = *s;
-	g->items[g->nslots].slot.off = (uint32_t)g->used;
-	cs_chunk new = cs_chunk_make(g->number, g->nslots++);
-	g->used += len;
-	if (g->dry)
-		return CS_OK;
-	rc = cs_index_add(g->txn, &s->hash, new, err);
+	rc = cs_index_add(g->txn, &from->slots[slot].hash, new, err);
 	return rc == CS_OK ? redirect(g, old, new, err) : rc;
 }
 
@@ -412,11 +326,8 @@ static int no_room(struct gc *g, const struct gc *before, size_t work)
 	uint64_t tried = g->worked - before->worked;
 	if (tried == 0)
 		return CS_E_FULL;
-	g->used = 0;
-	g->nslots = 0;
-	g->number = 0;
 	g->result = before->result;
-	g->stored_again = before->stored_again;
+	g->survivors.stored = before->survivors.stored;
 	if (tried > 1) {
 		g->work_max = (work < g->work_max ? work : g->work_max) / 2;
 		g->next = before->next;
@@ -430,11 +341,12 @@ static int no_room(struct gc *g, const struct gc *before, size_t work)
 static int sweep_step(struct gc *g, struct cs_error *err)
 {
 	const struct gc before = { .next = g->next, .result = g->result,
-				   .stored_again = g->stored_again, .worked = g->worked };
+				   .survivors.stored = g->survivors.stored, .worked = g->worked };
 	size_t work = 0;
 	int rc = begin(g, err);
 	if (rc != CS_OK)
 		return rc;
+	g->survivors.txn = g->dry ? NULL : g->txn;
 	size_t i = cs_marks_at(&g->marks, g->next), last = i + BUNDLES_A_TXN;
 	for (; i < g->marks.nbundles && i < last && rc == CS_OK; i++) {
 		rc = sweep_one(g, &g->marks.bundles[i], &work, err);
@@ -443,8 +355,8 @@ static int sweep_step(struct gc *g, struct cs_error *err)
 			break;
 	}
 	if (rc == CS_OK)
-		rc = flush_survivors(g, err);
-	drop_ready(g);
+		rc = cs_survivors_flush(&g->survivors, err);
+	cs_survivors_drop(&g->survivors);
 	rc = end(g, rc, err);
 	return rc == CS_E_FULL && !g->dry ? no_room(g, &before, work) : rc;
 }
@@ -532,9 +444,6 @@ static int sweep(struct gc *g, struct cs_error *err)
 static int run(struct gc *g, struct cs_error *err)
 {
 	int rc = tick(g, err);
-	g->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
-	if (rc == CS_OK && !g->compressor)
-		rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (rc == CS_OK)
 		rc = empty_trash(g, err);
 	if (rc == CS_OK)
@@ -545,15 +454,15 @@ static int run(struct gc *g, struct cs_error *err)
 		rc = CS_OK; /* they can wait */
 	if (rc == CS_OK)
 		rc = sweep(g, err);
-	g->result.stored_freed -= g->stored_again < g->result.stored_freed ? g->stored_again :
-									  g->result.stored_freed;
+	uint64_t again = g->survivors.stored, freed = g->result.stored_freed;
+	g->result.stored_freed -= again < freed ? again : freed;
 	return rc;
 }
 
 int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result *out,
 	  struct cs_error *err)
 {
-	struct gc g = { .store = s, .opts = opts, .dry = opts->dry_run };
+	struct gc g = { .store = s, .opts = opts, .dry = opts->dry_run, .survivors.store = s };
 	int rc = CS_OK;
 	if (!s->writable && !opts->dry_run)
 		return cs_fail(err, CS_E_READONLY, "store %s is open for reading only", s->path);
@@ -564,10 +473,8 @@ int cs_gc(struct cs_store *s, const struct cs_gc_opts *opts, struct cs_gc_result
 	if (rc == CS_OK)
 		*out = g.result;
 	cs_leases_leave_gc(s->leases);
-	cs_compressor_free(g.compressor);
+	cs_survivors_release(&g.survivors);
 	free(g.by_to);
-	free(g.raw);
-	free(g.items);
 	cs_marks_release(&g.marks);
 	cs_purged_release(&g.purged);
 	return rc;

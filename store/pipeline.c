@@ -376,7 +376,7 @@ static bool batch_is_full(const struct cs_pipeline *p, size_t *bytes)
 static void *compressor(void *arg)
 {
 	struct cs_pipeline *p = arg;
-	struct cs_compressor *c = cs_compressor_new(p->level);
+	struct cs_compressor *c = cs_store_compressor(p->store, p->level);
 	pthread_mutex_lock(&p->lock);
 	if (!c)
 		set_error(p, CS_E_NOMEM, NULL);

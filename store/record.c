@@ -77,8 +77,8 @@ void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUND
 	put32(out + 8, CS_BUNDLE_MAGIC);
 	out[12] = h->kind;
 	out[13] = h->codec;
-	out[14] = (uint8_t)h->flags;
-	out[15] = (uint8_t)(h->flags >> 8);
+	out[14] = h->flags;
+	out[15] = h->level;
 	put32(out + 16, h->key_id);
 	put32(out + 20, h->nslots);
 	put32(out + 24, h->raw_len);
@@ -108,7 +108,7 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	h.kind = cs_cur_u8(&c);
 	h.codec = cs_cur_u8(&c);
 	h.flags = cs_cur_u8(&c);
-	h.flags |= (uint16_t)(cs_cur_u8(&c) << 8);
+	h.level = cs_cur_u8(&c);
 	h.key_id = cs_cur_u32(&c);
 	h.nslots = cs_cur_u32(&c);
 	h.raw_len = cs_cur_u32(&c);
@@ -116,7 +116,9 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	size_t payload = cs_cur_left(&c) - (h.table_len <= cs_cur_left(&c) ? h.table_len : 0);
 	if (c.bad || magic != CS_BUNDLE_MAGIC || h.kind < CS_BUNDLE_DATA ||
 	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
-	    (h.flags & ~CS_BUNDLE_DELTAS) || h.nslots > CS_SLOTS_MAX ||
+	    (h.flags & ~CS_BUNDLE_DELTAS) ||
+	    (h.level > CS_BUNDLE_LEVEL_MAX && h.level != CS_BUNDLE_LEVEL_NONE) ||
+	    h.nslots > CS_SLOTS_MAX ||
 	    h.raw_len > CS_BUNDLE_RAW_MAX || h.table_len > cs_cur_left(&c) ||
 	    h.nslots > h.table_len / (1 + CS_HASH_SIZE) ||
 	    (h.codec == CS_CODEC_RAW && payload < h.raw_len))

@@ -28,8 +28,7 @@ int cs_store_header_unpack(const void *data, size_t len, struct cs_store_header 
 
 struct cs_bundle_header {
 	uint64_t checksum;
-	uint8_t kind, codec;
-	uint16_t flags;
+	uint8_t kind, codec, flags, level;
 	uint32_t key_id, nslots, raw_len, table_len;
 };
 /*

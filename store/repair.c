@@ -151,6 +151,7 @@ static int open_bundle(struct repair *r, struct cs_bundle **left, struct cs_erro
 	    cs_slots_unpack(v.data, v.len, &h, r->slots, &frames) == CS_OK) {
 		r->nslots = h.nslots;
 		r->kind = h.kind;
+		cs_compressor_set(r->compressor, cs_bundle_level(&h));
 	}
 	cs_txn_end(t);
 	return rc != 0;
@@ -302,7 +303,7 @@ static int run(struct repair *r, struct cs_error *err)
 {
 	uint64_t number = 0;
 	int rc;
-	r->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
+	r->compressor = cs_store_compressor(r->store, CS_LEVEL_DEFAULT);
 	r->decompressor = cs_decompressor_new();
 	if (!r->compressor || !r->decompressor)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");

@@ -43,5 +43,7 @@ struct cs_store {
 struct cs_time cs_now(void);
 /* The content hash as this store keeps it. */
 struct cs_hash cs_store_hash(const struct cs_store *s, const void *data, size_t len);
+/* For bundles of this store, which tell the level if its format has room for that. NULL: no memory. */
+struct cs_compressor *cs_store_compressor(const struct cs_store *s, int level);
 
 #endif

@@ -51,4 +51,30 @@ check "gc" chunkstore -s "$T/store-none" gc -q
 check "verify" chunkstore -s "$T/store-none" verify -q
 check "restore" chunkstore -s "$T/store-none" restore -q s "$T/out-both"
 check "is the same" treecmp "$T/tree" "$T/out-both"
+
+# What gc moves is compressed as it was: at level 19 again, at the usual one, or not at all.
+# after_gc NAME [LEVEL]: bytes stored of a point most of whose bundles gc has written anew
+after_gc() {
+	local s=$T/gc-$1
+	cp -a "$T/tree" "$T/gone"
+	bulk "$T/gone" --files 300 --max-size 20000 --change 3 --percent 60 >/dev/null
+	chunkstore -s "$s" init &&
+		chunkstore -s "$s" backup -q --series gone --root "$T/gone" ${2:+--compression "$2"} &&
+		chunkstore -s "$s" backup -q --series s --root "$T/tree" ${2:+--compression "$2"} &&
+		chunkstore -s "$s" forget -q --purge gone/latest &&
+		chunkstore -s "$s" gc --json >"$T/gc.json" &&
+		chunkstore -s "$s" verify -q >&2 &&
+		chunkstore -s "$s" stats --json | jq .stored_bytes
+	rm -rf "$T/gone"
+}
+rm "$T/tree/noise"
+fresh_slow=$(stored fresh-slow 19)
+usual=$(after_gc usual)
+num "gc writes bundles anew" "$(jq .bundles_rewritten "$T/gc.json")" -gt 2
+slow=$(after_gc slow 19)
+num "what level 19 has gained stays gained" "$slow" -le $((fresh_slow * 1015 / 1000)) # at 3: 1030
+num "which the usual level does not reach" "$usual" -gt $((fresh_slow * 104 / 100))
+none=$(after_gc none none)
+num "and what was stored as it is stays so" "$none" -gt \
+	"$(chunkstore -s "$T/gc-none" stats --json | jq .raw_bytes)"
 done_testing

@@ -275,6 +275,90 @@ static void leases_must_be_a_file(void **state)
 	cs_store_close(world_open());
 }
 
+/* ---- levels */
+
+static uint64_t back_up_at(struct cs_store *s, const char *series, int level)
+{
+	struct cs_backup_opts o = { .series = series, .root = world_path("tree"), .force = true,
+				    .level = level };
+	struct cs_backup_result r;
+	assert_int_equal(cs_backup(s, &o, &r, NULL), CS_OK);
+	return r.point.seq;
+}
+
+/* How many bundles tell each level. */
+static void count_levels(struct cs_store *s, unsigned count[256])
+{
+	struct cs_bundle_header h;
+	struct cs_slice v;
+	struct cs_txn *t;
+	uint64_t number = 0;
+	int rc;
+	memset(count, 0, 256 * sizeof(*count));
+	assert_int_equal(cs_txn_read(s->db, &t, NULL), CS_OK);
+	while ((rc = cs_bundles_next(t, number, &number, &v, NULL)) == 1) {
+		assert_int_equal(cs_bundle_header_unpack(v.data, v.len, &h), CS_OK);
+		count[h.level]++;
+		number++;
+	}
+	assert_int_equal(rc, 0);
+	cs_txn_end(t);
+}
+
+/* Two thirds of a point are needed by nothing. Returns how many bundles gc wrote again. */
+static uint64_t thin_out(struct cs_store *s, int level)
+{
+	char name[32];
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "tree/%02d", i);
+		world_random(name, (uint64_t)(100 * level + i + 500), 30000);
+	}
+	uint64_t whole = back_up_at(s, "whole", level);
+	for (int i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "tree/%02d", i);
+		if (i % 3)
+			assert_int_equal(unlink(world_path(name)), 0);
+	}
+	snprintf(name, sizeof(name), "level%d", level);
+	back_up_at(s, name, level);
+	world_purge(s, whole);
+	return world_gc(s).bundles_rewritten;
+}
+
+static void gc_compresses_as_the_backup_did(void **state)
+{
+	unsigned count[256], all = 0;
+	(void)state;
+	struct cs_store *s = world_open();
+	assert_true(s->header.incompat & CS_FEATURE_LEVELS);
+	assert_true(thin_out(s, 5) > 0);
+	assert_true(thin_out(s, -1) > 0);
+	assert_true(thin_out(s, 1) > 0);
+	count_levels(s, count);
+	assert_true(count[5] && count[CS_BUNDLE_LEVEL_NONE] && count[1]);
+	for (unsigned i = 0; i < 256; i++)
+		all += count[i];
+	assert_int_equal(all, count[5] + count[CS_BUNDLE_LEVEL_NONE] + count[1]);
+	world_verify(s);
+	cs_store_close(s);
+}
+
+static void bundles_of_older_stores_tell_no_level(void **state)
+{
+	unsigned count[256], all = 0;
+	(void)state;
+	struct cs_store *s = world_open();
+	s->header.incompat &= ~CS_FEATURE_LEVELS;
+	assert_true(thin_out(s, 5) > 0);
+	count_levels(s, count);
+	for (unsigned i = 0; i < 256; i++)
+		all += count[i];
+	assert_true(all > 0);
+	assert_int_equal(all, count[0]);
+	world_verify(s);
+	cs_store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +374,8 @@ int main(void)
 		T(nobody_writes_with_locks_that_others_do_not_see),
 		T(places_of_dead_readers_are_taken_back),
 		T(leases_must_be_a_file),
+		T(gc_compresses_as_the_backup_did),
+		T(bundles_of_older_stores_tell_no_level),
 #undef T
 	};
 	return cmocka_run_group_tests_name("gc", tests, NULL, NULL);

@@ -171,6 +171,12 @@ static void a_damaged_bundle_is_corrupt(void **state)
 		bytes.data[i] ^= 0x10;
 	}
 	assert_int_equal(cs_bundle_check(bytes.data, 7, NUMBER), CS_E_CORRUPT);
+	for (unsigned level = 0; level < 256; level++) {
+		bytes.data[15] = (uint8_t)level;
+		assert_int_equal(unpack_bundle(b, bytes.data, bytes.len),
+				 level <= 19 || level == 255 ? CS_OK : CS_E_CORRUPT);
+		assert_true((level > 19 && level < 255) || b->h.level == level);
+	}
 	cs_buf_release(&bytes);
 	free(b);
 }
