@@ -8,7 +8,7 @@
 #   make test       install what is missing, build, run every test
 #   make demo       the same, then show the main job on a tree of this machine
 #   make check      the quick tests (no mounts); also: test-long asan tsan lint
-#   make fuzz       look for inputs that hurt, FUZZ_SECONDS (60) a target; needs clang
+#   make fuzz       look for inputs that hurt, FUZZ_SECONDS (60) a target, with clang
 #   make stress     everything at once for STRESS_SECONDS (300); also: stress-asan stress-tsan
 #   make bench      beside other tools, on workloads that it fetches; takes hours
 #   make scale      how it grows with entries and points; also: density BENCH='TREE --next LATER'
@@ -231,7 +231,7 @@ stress-run: tests-built
 
 FUZZ_SECONDS ?= 60
 fuzz:
-	$(DEPS) build test
+	$(DEPS) fuzz
 	$(SUBMAKE) fuzz-run FLAVOUR=fuzz
 
 fuzz-run: $(FUZZ)

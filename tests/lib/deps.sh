@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Install the Debian packages that are missing: deps.sh [build] [test]
+# Install the Debian packages that are missing: deps.sh [build] [test] [fuzz]
 #
 # Does nothing, and needs no network, when all are there. As root it installs
 # them; as anyone else it prints the command and fails.
@@ -12,13 +12,16 @@ build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libseccomp-dev libzs
 # systems are those that know all that there is to know of a file, and read-only media.
 test=(libcmocka-dev perl python3 attr acl rsync jq xxhash strace mandoc casync e2fsprogs xfsprogs
 	squashfs-tools zstd)
+# clang alone has neither libFuzzer nor the sanitizers
+fuzz=(clang libclang-rt-dev)
 
 want=()
 for set in "$@"; do
 	case $set in
 	build) want+=("${build[@]}") ;;
 	test) want+=("${build[@]}" "${test[@]}") ;;
-	*) echo "usage: deps.sh [build] [test]" >&2; exit 2 ;;
+	fuzz) want+=("${build[@]}" "${fuzz[@]}") ;;
+	*) echo "usage: deps.sh [build] [test] [fuzz]" >&2; exit 2 ;;
 	esac
 done
 
