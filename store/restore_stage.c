@@ -9,6 +9,11 @@
  * directory to which names cannot be moved from there (another file system,
  * another project). It is flat, its names are numbers, and its lock tells that
  * it is in use: only what looks like that is removed.
+ *
+ * The rename is what a DEST that is there costs more than one that is not, also
+ * when it is empty: on tmpfs 0.2 s of the system's time for 31 000 files, an eighth
+ * of all. To fill an empty one by names from the start would be as fast, and a
+ * restore that is killed would leave half a file under its name.
  */
 #include "restore_there_impl.h"
 
