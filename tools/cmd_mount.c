@@ -104,7 +104,8 @@ static int run_umount(struct cs_cli *cli, const void *values, int argc, char **a
 		fusermount[3] = "--";
 		fusermount[4] = argv[0];
 		umount[1] = "-l";
-		umount[2] = argv[0];
+		umount[2] = "--";
+		umount[3] = argv[0];
 	}
 	execvp(fusermount[0], (char **)fusermount);
 	execvp(umount[0], (char **)umount);

@@ -39,6 +39,10 @@ run chunkstore find 'sizes/13107?' s/latest
 is "find by path" "$(stdout | wc -l)" 3
 run chunkstore find 131073
 is "find in all points" "$(stdout | wc -l)" 3
+backup other "$T/a" || fail "backup"
+run chunkstore find -n 131073
+is "find in the newest point of each series" "$(stdout | cut -d: -f1 | sort | tr '\n' ' ')" \
+	"other/$(latest other) s/$(latest s) "
 run chunkstore find nothing-has-this-name
 is "find nothing" "$status:$(stdout)" "0:"
 run chunkstore ls s
@@ -63,6 +67,13 @@ check "a point by its name" chunkstore show "s/$name"
 check "by its id" chunkstore show "$id"
 check "by the beginning of it" chunkstore show "${id:0:12}"
 check "by its series" chunkstore show s
+
+# Times are local, unless asked otherwise.
+for words in "list s" "show s" "ls -l s:sizes"; do
+	utc=$(TZ=UTC chunkstore $words)
+	check "${words%% *}: times are local" test "$(TZ=XXX-5 chunkstore $words)" != "$utc"
+	is "${words%% *} -u: UTC" "$(TZ=XXX-5 chunkstore $words -u)" "$utc"
+done
 
 # ------------------------------------------------------------ dump
 run chunkstore dump "$one"

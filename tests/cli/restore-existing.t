@@ -54,6 +54,11 @@ check_status "--delete needs --overwrite" 2 restore --delete s "$dst"
 check_status "and not never" 2 restore --delete --overwrite never s "$dst"
 check_status "WHEN is one of four words" 2 restore --overwrite sometimes s "$dst"
 
+make_dest
+run restore --overwrite always -v s "$dst"
+like "-v lists what is done" "$(stdout)" 'replace +changed'
+like "to each that it is done to" "$(stdout)" 'create +d/sub/deep'
+
 # ---- always
 for when in always if-changed; do
 	make_dest

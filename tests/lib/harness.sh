@@ -72,8 +72,15 @@ skip_all() {
 	exit 0
 }
 
+# A misspelt word would be a test that is not made.
+command_not_found_handle() {
+	echo "$1: command not found (${BASH_SOURCE[1]##*/}:${BASH_LINENO[0]})" | tee -a "$T/not-found" >&2
+	return 127
+}
+
 done_testing() {
 	local report
+	[ ! -e "$T/not-found" ] || fail "every command is there" "$(cat "$T/not-found")"
 	for report in "$T"/sanitizer.*; do
 		[ -e "$report" ] || continue
 		fail "no sanitizer report" "$(head -n 60 "$report")"

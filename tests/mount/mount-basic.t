@@ -61,6 +61,19 @@ check "the mount point is free again" bash -c "! mountpoint -q '$M'"
 check "mount through the tool" chunkstore mount "$M"
 check "answers" test -e "$P"
 check "umount through the tool" chunkstore umount "$M"
+check "with options" chunkstore mount -o point=plain/latest -o noexec,cache=1M "$M"
+check "they are chunkfs's" test -e "$M/sizes"
+like "and mount(2)'s" "$(grep " $M " /proc/self/mountinfo)" 'noexec'
+cd "$M" || fail "cd"
+check_status "umount of what is in use fails" 1 chunkstore umount "$M"
+check "unless told otherwise" chunkstore umount -z "$M"
+cd "$T" || fail "cd"
+check "then it is gone" bash -c "! mountpoint -q '$M'"
+bg chunkstore -s "$S" mount -f "$M"
+check "mount -f stays in front" wait_until 20 test -e "$P"
+check "umount" chunkstore umount "$M"
+wait $!
+is "and ends with it" $? 0
 
 bg chunkfs -f "$S" "$M" 2>"$T/chunkfs.err"
 check "-f stays in front" wait_until 20 test -e "$P"
