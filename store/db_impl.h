@@ -10,7 +10,8 @@
  * db_guard.c     what happens when a page of the map cannot be read
  * db_resident.c  how much of the map is counted as ours
  * db_room.c      room that a full disk cannot take away
- * db_space.c     the free pages: counting them, giving them back to the file system
+ * db_free.c      LMDB's list of free pages; statistics
+ * db_space.c     free pages are given back to the file system
  * db_move.c      values at the end of the file go to free pages in front
  */
 #ifndef CS_DB_IMPL_H
@@ -24,6 +25,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 struct cs_txn {
@@ -82,6 +84,27 @@ void cs_txn_met_writing(struct cs_txn *t, int rc);
  */
 int cs_db_in_map(const struct cs_txn *t, const MDB_val *v);
 int cs_db_look_at(const struct cs_txn *t, const MDB_val *v);
+
+/* See db_free.c. What a transaction freed: pages descending. Not aligned to anything. */
+struct cs_freed {
+	uint64_t id;
+	const uint8_t *list; /* borrowed from the transaction that reads it */
+	uint64_t n;
+};
+static inline uint64_t cs_freed_page(const struct cs_freed *f, uint64_t i)
+{
+	uint64_t page;
+	memcpy(&page, f->list + 8 * (i + 1), sizeof(page));
+	return page;
+}
+typedef int cs_freed_fn(void *arg, const struct cs_freed *f);
+/*
+ * Every record, the oldest first; under the guard. Read transactions only: a write
+ * transaction changes the list while it works. LMDB's code, or what `each` returns to end it.
+ */
+int cs_freed_walk(MDB_txn *txn, cs_freed_fn *each, void *arg);
+/* How many of a record's pages, in their order, lie on this page or behind it. */
+uint64_t cs_freed_from(const struct cs_freed *f, uint64_t page);
 
 /* How many of the first `end` pages are free, as a read transaction sees it. LMDB's code. */
 int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_space.c - LMDB's free pages: how many there are, and giving them back to
- * the file system while everybody works on.
+ * db_space.c - LMDB's free pages are given back to the file system while
+ * everybody works on.
  *
  * LMDB never makes its file smaller. What a transaction frees goes into the
- * free list, table 0: a record for each transaction, its id the key, page
- * numbers the value. Here the bytes of such pages are replaced by holes.
+ * free list (db_free.c). Here the bytes of such pages are replaced by holes.
  *
  * Why no byte can be lost. Let L be the last committed transaction and R the
  * oldest snapshot that a reader has open. While we hold the writer lock:
@@ -60,110 +59,6 @@
 #define META_PAGES 2
 #define KEEP_MIN 256                   /* pages */
 #define KEEP_MAX 4096
-
-/* ---- the list */
-
-/* What a transaction freed: pages descending. Not aligned to anything. */
-struct freed {
-	uint64_t id;
-	const uint8_t *list; /* borrowed from the transaction */
-	uint64_t n;
-};
-
-static uint64_t freed_page(const struct freed *f, uint64_t i)
-{
-	uint64_t page;
-	memcpy(&page, f->list + 8 * (i + 1), sizeof(page));
-	return page;
-}
-
-typedef int freed_fn(void *arg, const struct freed *f);
-
-/* Read transactions only: a write transaction changes the list while it works. */
-static int walk_list(MDB_txn *txn, freed_fn *each, void *arg)
-{
-	MDB_cursor *c;
-	MDB_val k, v;
-	uint64_t last = 0;
-	int rc = mdb_cursor_open(txn, 0, &c);
-	if (rc)
-		return rc;
-	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
-		struct freed f = { .list = v.mv_data };
-		if (k.mv_size != sizeof(f.id) || v.mv_size < sizeof(f.n)) {
-			rc = MDB_CORRUPTED;
-			break;
-		}
-		memcpy(&f.id, k.mv_data, sizeof(f.id));
-		memcpy(&f.n, v.mv_data, sizeof(f.n));
-		if (f.n > v.mv_size / 8 - 1 || f.id <= last) { /* or it may go on for ever */
-			rc = MDB_CORRUPTED;
-			break;
-		}
-		last = f.id;
-		rc = each(arg, &f);
-		if (rc)
-			break;
-	}
-	mdb_cursor_close(c);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-/* How many of a record's pages, in their order, lie on this page or behind it. */
-static uint64_t count_from(const struct freed *f, uint64_t page)
-{
-	uint64_t lo = 0, hi = f->n;
-	while (lo < hi) {
-		uint64_t mid = lo + (hi - lo) / 2;
-		if (freed_page(f, mid) >= page)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-struct in_file {
-	uint64_t end, pages;
-};
-
-static int add_pages(void *arg, const struct freed *f)
-{
-	struct in_file *a = arg;
-	a->pages += f->n - count_from(f, a->end);
-	return 0;
-}
-
-int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages)
-{
-	struct in_file in = { .end = end };
-	int rc;
-	GUARDED(rc, walk_list(txn, add_pages, &in));
-	*pages = in.pages;
-	return rc;
-}
-
-struct first {
-	uint64_t *list;
-	size_t max, n;
-};
-
-static int add_first(void *arg, const struct freed *f)
-{
-	struct first *t = arg;
-	for (uint64_t i = 0; i < f->n && t->n < t->max; i++)
-		t->list[t->n++] = freed_page(f, f->n - 1 - i);
-	return t->n < t->max ? 0 : MDB_NOTFOUND; /* enough */
-}
-
-int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n)
-{
-	struct first t = { list, max, 0 };
-	int rc;
-	GUARDED(rc, walk_list(txn, add_first, &t));
-	*n = t.n;
-	return rc;
-}
 
 /* ---- who reads */
 
@@ -231,14 +126,14 @@ static bool is_over(const struct step *s)
 }
 
 /* How many of a record's pages, of those taken up so far, are kept: the last in it, the lowest. */
-static uint64_t kept_of(struct step *s, const struct freed *f)
+static uint64_t kept_of(struct step *s, const struct cs_freed *f)
 {
 	uint64_t n = f->n < s->keep_left ? f->n : s->keep_left;
 	s->keep_left -= n;
 	return n;
 }
 
-static int sum_up(void *arg, const struct freed *f)
+static int sum_up(void *arg, const struct cs_freed *f)
 {
 	struct step *s = arg;
 	uint64_t bytes = f->n * s->psize;
@@ -251,25 +146,25 @@ static int sum_up(void *arg, const struct freed *f)
 }
 
 /* Note the pages that keep their blocks: the first that LMDB will take. */
-static int note_kept(void *arg, const struct freed *f)
+static int note_kept(void *arg, const struct cs_freed *f)
 {
 	struct step *s = arg;
 	if (f->id >= s->limit)
 		return 0;
 	for (uint64_t n = kept_of(s, f), i = 0; i < n; i++)
-		s->keep[s->nkeep++] = freed_page(f, f->n - 1 - i);
+		s->keep[s->nkeep++] = cs_freed_page(f, f->n - 1 - i);
 	return 0;
 }
 
 /* Set the bits of a record's pages that lie in the window. */
-static int mark_free(void *arg, const struct freed *f)
+static int mark_free(void *arg, const struct cs_freed *f)
 {
 	struct step *s = arg;
 	if (f->id >= s->limit)
 		return 0;
 	uint64_t n = f->n - (s->with_kept ? 0 : kept_of(s, f)), before = s->hi;
-	for (uint64_t i = count_from(f, s->hi); i < n; i++) {
-		uint64_t page = freed_page(f, i);
+	for (uint64_t i = cs_freed_from(f, s->hi); i < n; i++) {
+		uint64_t page = cs_freed_page(f, i);
 		if (page < s->lo)
 			break;
 		uint64_t bit = page - s->lo;
@@ -294,13 +189,13 @@ static uint64_t keep_pages(const struct step *s)
 static int survey(struct step *s)
 {
 	s->p->free_bytes = s->p->late_bytes = s->p->held_bytes = 0;
-	int rc = walk_list(s->txn, sum_up, s);
+	int rc = cs_freed_walk(s->txn, sum_up, s);
 	uint64_t free_pages = s->p->free_bytes / s->psize;
 	s->p->used_pages = free_pages < s->known ? s->known - free_pages : 0;
 	s->keep_left = keep_pages(s);
 	s->nkeep = 0;
 	if (rc == 0 && s->keep_left)
-		rc = walk_list(s->txn, note_kept, s);
+		rc = cs_freed_walk(s->txn, note_kept, s);
 	s->p->kept_bytes = s->nkeep * s->psize;
 	return rc;
 }
@@ -309,7 +204,7 @@ static int mark_window(struct step *s)
 {
 	memset(s->bits, 0, WINDOW / 8);
 	s->keep_left = s->nkeep;
-	return walk_list(s->txn, mark_free, s);
+	return cs_freed_walk(s->txn, mark_free, s);
 }
 
 static int look_at_window(struct step *s, uint64_t lo, bool with_kept, struct cs_error *err)
@@ -560,47 +455,4 @@ out:
 	free(s.bits);
 	free(s.keep);
 	return rc;
-}
-
-/* ---- statistics */
-
-static int count_rows(struct cs_txn *t, struct cs_db_stats *s, MDB_stat *m)
-{
-	int rc = 0;
-	for (int i = 0; i < CS_TABLES && rc == 0; i++)
-		if (t->db->dbi[i]) {
-			GUARDED(rc, mdb_stat(t->txn, t->db->dbi[i], m));
-			s->rows[i] = m->ms_entries;
-		}
-	return rc;
-}
-
-int cs_db_stats(struct cs_db *db, struct cs_db_stats *out, struct cs_error *err)
-{
-	struct cs_txn *t;
-	struct cs_db_stats s = { 0 };
-	uint64_t pages = 0;
-	MDB_stat m = { .ms_psize = 4096 };
-	mdb_filehandle_t fd;
-	struct stat st;
-
-	int rc = mdb_env_get_fd(db->env, &fd);
-	if (rc)
-		return cs_db_fail(db, rc, "stat", err);
-	rc = cs_txn_read(db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	rc = count_rows(t, &s, &m);
-	if (rc == 0 && fstat(fd, &st) != 0)
-		rc = errno;
-	if (rc == 0)
-		rc = cs_db_free_pages(t->txn, (uint64_t)st.st_size / m.ms_psize, &pages);
-	cs_txn_end(t);
-	if (rc)
-		return cs_db_fail(db, rc, "stat", err);
-	s.free_bytes = pages * m.ms_psize;
-	s.file_bytes = (uint64_t)st.st_size;
-	s.disk_bytes = (uint64_t)st.st_blocks * 512;
-	*out = s;
-	return CS_OK;
 }
