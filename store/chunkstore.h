@@ -622,6 +622,7 @@ struct cs_verify_result {
 	uint64_t points_skipped, ranges_skipped; /* not in this part, or verified lately */
 	uint64_t findings; /* things that are wrong */
 	uint64_t damaged_points;
+	uint64_t files_left; /* contents of large files that were not hashed: too much of them is shared */
 	bool recorded; /* what was verified is written down */
 };
 /*

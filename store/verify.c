@@ -2,7 +2,8 @@
 /*
  * verify.c - read and check everything.
  *
- * First the bundles, by all cores; what cannot be had is known then. Then the
+ * First the bundles, by all cores; what cannot be had is known then. On the way the
+ * contents of large files are hashed, for which these were looked for before. Then the
  * rows of the index, and then the points, each directory once: what refers to
  * a chunk that cannot be had is named. See verify_impl.h for who does what.
  * It reads as everybody does, in short transactions and with the point it looks at
@@ -17,7 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS_MAX 64u
 #define SAMPLE 10u
 #define SAMPLE_MAX 100000u
 
@@ -59,6 +59,7 @@ void *cs_verify_ended(struct cs_verify_run *v, int rc, const struct cs_error *er
 		v->error = *err;
 	v->running--;
 	pthread_cond_signal(&v->told);
+	pthread_cond_broadcast(&v->room);
 	pthread_mutex_unlock(&v->lock);
 	return NULL;
 }
@@ -84,6 +85,8 @@ static int attend(struct cs_verify_run *v, struct cs_error *err)
 		pthread_mutex_lock(&v->lock);
 		if (rc != CS_OK)
 			v->stop = true;
+		if (v->stop || v->error.code)
+			pthread_cond_broadcast(&v->room);
 	}
 	pthread_mutex_unlock(&v->lock);
 	if (rc == CS_OK && v->error.code) {
@@ -97,12 +100,13 @@ static int attend(struct cs_verify_run *v, struct cs_error *err)
 /* Run fn on all processors until all of them have ended. */
 int cs_verify_on_all_cores(struct cs_verify_run *v, void *(*fn)(void *), struct cs_error *err)
 {
-	pthread_t threads[THREADS_MAX];
+	pthread_t threads[CS_VERIFY_THREADS];
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned want = v->opts->threads ? v->opts->threads : cpus > 0 ? (unsigned)cpus : 1, n = 0;
-	if (want > THREADS_MAX)
-		want = THREADS_MAX;
+	if (want > CS_VERIFY_THREADS)
+		want = CS_VERIFY_THREADS;
 	int e = 0;
+	v->ahead = 2 * want;
 	while (n < want && e == 0) {
 		pthread_mutex_lock(&v->lock);
 		v->running++;
@@ -155,8 +159,12 @@ static int prepare(struct cs_verify_run *v, struct cs_error *err)
 static int run(struct cs_verify_run *v, struct cs_error *err)
 {
 	int rc = prepare(v, err);
+	if (rc == CS_OK && v->level >= CS_VERIFY_DIGEST)
+		rc = cs_verify_files_find(v, err);
 	if (rc == CS_OK)
 		rc = cs_verify_bundles(v, err);
+	if (rc == CS_OK && v->files)
+		rc = cs_verify_files_rest(v, err);
 	if (rc == CS_OK)
 		rc = cs_verify_index(v, err);
 	if (rc == CS_OK)
@@ -180,11 +188,14 @@ static void release(struct cs_verify_run *v)
 	cs_buf_release(&v->path);
 	cs_verify_known_release(v);
 	cs_verify_tables_release(v);
+	cs_verify_gate_release(v);
+	cs_verify_files_release(v);
 	free(v->flaws);
 	free(v->deltas);
 	free(v->done);
 	pthread_mutex_destroy(&v->lock);
 	pthread_cond_destroy(&v->told);
+	pthread_cond_destroy(&v->room);
 	free(v);
 }
 
@@ -198,6 +209,7 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 	v->opts = opts;
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->told, NULL);
+	pthread_cond_init(&v->room, NULL);
 	int rc = run(v, err);
 	cs_verify_tell(v);
 	if (rc == CS_OK || rc == CS_E_INTERRUPTED)

@@ -2,11 +2,16 @@
 /*
  * verify_bundles.c - every bundle, by all cores.
  *
- * A thread takes a range of bundle numbers at a time, the same ranges that are
- * written down as verified. A bundle's table is looked at, and a row in the index
+ * A thread takes the next bundle. Its table is looked at, and a row in the index
  * for each of its chunks; then, for the level of data, its checksum, its frame and
  * the hash of each chunk. Deltas wait until all bundles were looked at, and come by
  * base, so that each base is decoded once.
+ *
+ * What is done with a bundle passes a gate in the order of the bundles' numbers:
+ * one after the other, by whichever thread closes a gap. There the ranges are put
+ * together that are written down as verified, and the decoded bundle is shown to the
+ * files that have pieces in it (verify_files.c), which are stored in that order.
+ * Nobody runs further ahead than the gate has places.
  */
 #include "verify_impl.h"
 
@@ -21,13 +26,15 @@
 #define LOST_ROWS (UINT64_C(1) << 63) /* keys of findings about what cannot be counted */
 #define LOST_MAX 100000u /* ranges of which no row can be read, in which rows are looked for */
 
-/* A range in the hands of a thread. */
-struct range {
+/* A bundle in the hands of a thread. */
+struct job {
 	struct cs_decompressor *decompressor;
-	uint64_t from, to;
-	bool damaged, deltas;
-	struct cs_error lost; /* rows that could not be read when it was taken */
-	uint64_t lost_at;
+	struct cs_txn *t;
+	uint64_t number;
+	struct cs_slice bytes; /* as stored, borrowed from t */
+	struct cs_error lost; /* instead: rows from number on that could not be read */
+	struct cs_verify_passed out;
+	uint64_t place; /* at the gate */
 };
 
 static void flaw(struct cs_verify_run *v, cs_chunk from, cs_chunk to, struct cs_found *why)
@@ -43,13 +50,13 @@ static void flaw(struct cs_verify_run *v, cs_chunk from, cs_chunk to, struct cs_
 		cs_verify_no_memory(v);
 }
 
-static void flawed_bundle(struct cs_verify_run *v, struct range *r, uint64_t number,
+static void flawed_bundle(struct cs_verify_run *v, struct job *j, uint64_t number,
 			  const char *what, const char *why)
 {
 	struct cs_found *f = cs_verify_found(v, CS_FOUND_BUNDLE_DAMAGED, number, "bundle %llu %s%s",
 					     (unsigned long long)number, what, why);
 	flaw(v, cs_chunk_make(number, 0), cs_chunk_make(number, CS_SLOTS_MAX), f);
-	r->damaged = true;
+	j->out.damaged = true;
 }
 
 static bool in_index(struct cs_txn *t, const struct cs_hash *h, cs_chunk chunk)
@@ -81,14 +88,14 @@ static void check_index(struct cs_verify_run *v, struct cs_txn *t, uint64_t numb
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void note_deltas(struct cs_verify_run *v, struct range *r, uint64_t number,
+static void note_deltas(struct cs_verify_run *v, struct job *j, uint64_t number,
 			const struct cs_bundle *b)
 {
 	pthread_mutex_lock(&v->lock);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		if (!b->slots[i].frame_len)
 			continue;
-		r->deltas = true;
+		j->out.deltas = true;
 		if (cs_grow(&v->deltas, &v->deltas_cap, v->ndeltas + 1, sizeof(*v->deltas)) == CS_OK)
 			v->deltas[v->ndeltas++] = (struct cs_verify_delta){
 				b->slots[i].base, cs_chunk_make(number, i)
@@ -100,7 +107,7 @@ static void note_deltas(struct cs_verify_run *v, struct range *r, uint64_t numbe
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void check_hashes(struct cs_verify_run *v, struct range *r, uint64_t number,
+static void check_hashes(struct cs_verify_run *v, struct job *j, uint64_t number,
 			 const struct cs_bundle *b)
 {
 	for (uint32_t i = 0; i < b->nslots; i++) {
@@ -115,13 +122,15 @@ static void check_hashes(struct cs_verify_run *v, struct range *r, uint64_t numb
 		     cs_verify_found(v, CS_FOUND_CHUNK_DAMAGED, chunk,
 				     "bundle %llu slot %u has not the bytes of its hash",
 				     (unsigned long long)number, i));
-		r->damaged = true;
+		j->out.damaged = true;
 	}
 }
 
-static int check_table(struct cs_verify_run *v, struct range *r, struct cs_txn *t, uint64_t number,
-		       struct cs_slice s, struct cs_error *err)
+static int check_table(struct cs_verify_run *v, struct job *j, struct cs_error *err)
 {
+	struct cs_txn *t = j->t;
+	struct cs_slice s = j->bytes;
+	uint64_t number = j->number;
 	struct cs_bundle_header h;
 	struct cs_error why = { .text = "" };
 	uint32_t frames;
@@ -136,29 +145,31 @@ static int check_table(struct cs_verify_run *v, struct range *r, struct cs_txn *
 	if (rc == CS_OK)
 		check_index(v, t, number, slots, h.nslots);
 	else
-		flawed_bundle(v, r, number, "has no table that can be read", why.text);
+		flawed_bundle(v, j, number, "has no table that can be read", why.text);
 	return CS_OK;
 }
 
-static int check_data(struct cs_verify_run *v, struct range *r, struct cs_txn *t, uint64_t number,
-		      struct cs_slice s, struct cs_error *err)
+static int check_data(struct cs_verify_run *v, struct job *j, struct cs_error *err)
 {
+	struct cs_txn *t = j->t;
+	struct cs_slice s = j->bytes;
+	uint64_t number = j->number;
 	struct cs_error why = { .text = "" };
 	struct cs_bundle *b;
 	int rc = cs_db_load(s, &why);
 	if (rc == CS_OK)
-		rc = cs_bundle_decode(r->decompressor, number, s.data, s.len, &b);
+		rc = cs_bundle_decode(j->decompressor, number, s.data, s.len, &b);
 	if (rc == CS_OK && (rc = cs_db_intact(&why)) != CS_OK)
 		cs_bundle_free(b);
 	if (rc == CS_OK) {
-		check_hashes(v, r, number, b);
-		note_deltas(v, r, number, b);
+		check_hashes(v, j, number, b);
+		note_deltas(v, j, number, b);
 		check_index(v, t, number, b->slots, b->nslots);
-		cs_bundle_free(b);
+		j->out.bundle = b;
 	} else if (rc == CS_E_NOMEM) {
 		return cs_fail(err, rc, "out of memory");
 	} else {
-		flawed_bundle(v, r, number, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
+		flawed_bundle(v, j, number, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
 	}
 	return CS_OK;
 }
@@ -179,108 +190,179 @@ static bool is_damage(int rc)
 	return rc == CS_E_CORRUPT || rc == CS_E_IO;
 }
 
-/* The next bundle of the range: 1 and r->from past it; 0 when there is none. */
-static int check_next(struct cs_verify_run *v, struct range *r, struct cs_error *err)
+/* ---- in order */
+
+static int fill_given(void *arg, uint64_t number, void **out, size_t *size, struct cs_error *err)
 {
-	struct cs_txn *t;
-	struct cs_slice s;
-	uint64_t number;
-	int rc = cs_txn_read(v->store->db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	struct cs_error why;
-	rc = cs_bundles_next(t, r->from, &number, &s, &why);
-	if (rc < 0)
-		r->damaged = true;
-	if (is_damage(rc))
-		lost_rows(v, r->from, &why);
-	else if (rc < 0)
-		cs_fail(err, rc, "%s", why.text);
-	if (is_damage(rc) || (rc == 1 && number >= r->to))
-		rc = 0;
-	if (rc == 1) {
-		r->from = number + 1;
-		int bad = v->level >= CS_VERIFY_DATA ? check_data(v, r, t, number, s, err) :
-						       check_table(v, r, t, number, s, err);
-		cs_db_unload(t, s);
-		rc = bad ? bad : 1;
-	}
-	cs_txn_end(t);
-	return rc;
+	struct cs_bundle **b = arg;
+	(void)number;
+	(void)err;
+	*out = *b;
+	*size = cs_bundle_memory(*b);
+	*b = NULL;
+	return CS_OK;
 }
 
-/* The next range that there is: 1, 0 at the end. With the lock. */
-static int next_range(struct cs_verify_run *v, struct cs_txn *t, struct range *r,
-		      struct cs_error *err)
+/*
+ * A bundle at the gate. One thread at a time, in the order of the numbers; without the lock.
+ * Afterwards it is in the cache for a while: a file may come back to it.
+ */
+static void pass(struct cs_verify_run *v, struct cs_verify_passed *p)
 {
-	struct cs_error why;
-	struct cs_slice s;
-	uint64_t number;
-	int rc;
-	while (is_damage(rc = cs_bundles_next(t, v->next, &number, &s, &why))) {
-		if (v->lost_rows++ == 0) {
-			r->lost = why;
-			r->lost_at = v->next;
-		}
-		if (v->next >= v->bundles_end || v->lost_rows > LOST_MAX)
-			return 0;
-		v->next = (cs_checked_range(v->next) + 1) * CS_CHECKED_RANGE;
-	}
-	if (rc < 0)
-		return cs_fail(err, rc, "%s", why.text);
-	if (rc == 1) {
-		r->from = number;
-		r->to = v->next = (cs_checked_range(number) + 1) * CS_CHECKED_RANGE;
-	}
-	return rc;
+	void *held, *value;
+	if (!p->bundle)
+		return;
+	cs_verify_files_meet(v, p->number, p->bundle);
+	if (p->bundle->kind == CS_BUNDLE_DATA && cs_verify_files_waiting(v) &&
+	    cs_cache_get(v->store->bundles, p->number, fill_given, &p->bundle, &held, &value,
+			 NULL) == CS_OK)
+		cs_cache_release(held);
+	cs_bundle_free(p->bundle);
+	p->bundle = NULL;
 }
 
-/* Take the next range that is due. 0 at the end. */
-static int take_range(struct cs_verify_run *v, struct range *r, struct cs_error *err)
+/* The range that the last bundles were of is whole. With the lock. */
+static void end_range(struct cs_verify_run *v)
 {
-	struct cs_txn *t = NULL;
-	bool due = false;
+	if (v->range.number)
+		cs_verify_is_done(v, cs_checked_range(v->range.number), v->range.damaged,
+				  v->range.deltas);
+	v->range.number = 0;
+}
+
+/* What is at the gate, in turn, as far as there is no gap. With the lock. */
+static void open_gate(struct cs_verify_run *v)
+{
+	struct cs_verify_passed *p = &v->gate[v->passed % CS_VERIFY_GATE];
+	if (v->passing)
+		return;
+	v->passing = true;
+	while (p->number) {
+		pthread_mutex_unlock(&v->lock);
+		pass(v, p);
+		pthread_mutex_lock(&v->lock);
+		if (v->range.number &&
+		    cs_checked_range(v->range.number) != cs_checked_range(p->number))
+			end_range(v);
+		if (!v->range.number)
+			v->range = (struct cs_verify_passed){ .number = p->number };
+		v->range.damaged |= p->damaged;
+		v->range.deltas |= p->deltas;
+		p->number = 0;
+		p = &v->gate[++v->passed % CS_VERIFY_GATE];
+		pthread_cond_broadcast(&v->room);
+	}
+	v->passing = false;
+}
+
+static void hand_over(struct cs_verify_run *v, struct job *j)
+{
+	if (!cs_verify_files_waiting(v)) {
+		cs_bundle_free(j->out.bundle);
+		j->out.bundle = NULL;
+	}
 	pthread_mutex_lock(&v->lock);
-	int rc = v->end || v->stop || v->error.code ? 0 : cs_txn_read(v->store->db, &t, err);
-	while (t && !due) {
-		rc = next_range(v, t, r, err);
-		v->end = rc != 1;
-		if (rc != 1)
-			break;
-		due = cs_verify_due(v, t, cs_checked_range(r->from));
-		v->result.ranges_skipped += !due;
-	}
-	cs_txn_end(t);
+	j->out.number = j->number;
+	v->gate[j->place % CS_VERIFY_GATE] = j->out;
+	open_gate(v);
 	pthread_mutex_unlock(&v->lock);
-	if (r->lost.code)
-		lost_rows(v, r->lost_at, &r->lost);
-	r->lost.code = 0;
-	r->damaged = r->deltas = false;
-	return rc < 0 ? rc : due;
+	j->out = (struct cs_verify_passed){ 0 };
+}
+
+/*
+ * The next bundle of a range that is due: 1, 0 at the end. Rows that cannot be read are
+ * told of once for all that follow each other, and looked for range by range. With the lock.
+ */
+static int next_bundle(struct cs_verify_run *v, struct job *j, struct cs_error *err)
+{
+	struct cs_error why;
+	for (;;) {
+		uint64_t end = (cs_checked_range(v->next) + 1) * CS_CHECKED_RANGE;
+		int rc = cs_bundles_next(j->t, v->next, &j->number, &j->bytes, &why);
+		if (is_damage(rc)) {
+			bool first = !v->lost_before;
+			j->number = v->next ? v->next : 1;
+			v->lost_before = true;
+			v->end |= v->next >= v->bundles_end || ++v->lost_rows > LOST_MAX;
+			v->next = end;
+			j->lost = why;
+			if (first || v->end)
+				return first;
+			continue;
+		}
+		if (rc < 0)
+			return cs_fail(err, rc, "%s", why.text);
+		if (rc == 0)
+			return 0;
+		v->lost_before = false;
+		uint64_t range = cs_checked_range(j->number);
+		if (v->due_known && v->due_range == range)
+			break;
+		v->due_range = range;
+		v->due_known = cs_verify_due(v, j->t, range);
+		if (v->due_known)
+			break;
+		v->result.ranges_skipped++;
+		v->next = (range + 1) * CS_CHECKED_RANGE;
+	}
+	v->next = j->number + 1;
+	j->lost.code = 0;
+	return 1;
+}
+
+/* Take the next bundle, when there is room for it at the gate. 0 at the end. */
+static int take_bundle(struct cs_verify_run *v, struct job *j, struct cs_error *err)
+{
+	pthread_mutex_lock(&v->lock);
+	while (v->taken - v->passed >= v->ahead && !v->stop && !v->error.code)
+		pthread_cond_wait(&v->room, &v->lock);
+	int rc = v->end || v->stop || v->error.code ? 0 : cs_txn_read(v->store->db, &j->t, err);
+	if (j->t) {
+		rc = next_bundle(v, j, err);
+		v->end |= rc != 1;
+		if (rc == 1)
+			j->place = v->taken++;
+		else
+			cs_txn_end(j->t);
+		if (rc != 1)
+			j->t = NULL;
+	}
+	pthread_mutex_unlock(&v->lock);
+	return rc;
+}
+
+static int check_bundle(struct cs_verify_run *v, struct job *j, struct cs_error *err)
+{
+	int rc = CS_OK;
+	if (j->lost.code) {
+		lost_rows(v, j->number, &j->lost);
+		j->out.damaged = true;
+	} else {
+		rc = v->level >= CS_VERIFY_DATA ? check_data(v, j, err) : check_table(v, j, err);
+		cs_db_unload(j->t, j->bytes);
+	}
+	cs_txn_end(j->t);
+	j->t = NULL;
+	return rc;
 }
 
 static void *check_bundles(void *arg)
 {
 	struct cs_verify_run *v = arg;
 	struct cs_error err = { 0 };
-	struct range r = { .decompressor = cs_decompressor_new() };
-	int rc = r.decompressor ? 1 : cs_fail(&err, CS_E_NOMEM, "out of memory");
-	while (rc >= 0 && (rc = take_range(v, &r, &err)) == 1) {
-		uint64_t range = cs_checked_range(r.from);
-		bool stopped = false;
-		while (!stopped && (rc = check_next(v, &r, &err)) == 1) {
-			pthread_mutex_lock(&v->lock);
-			stopped = v->stop;
-			pthread_mutex_unlock(&v->lock);
-		}
-		if (rc < 0 || stopped)
-			break;
-		pthread_mutex_lock(&v->lock);
-		cs_verify_is_done(v, range, r.damaged, r.deltas);
-		pthread_mutex_unlock(&v->lock);
-	}
-	cs_decompressor_free(r.decompressor);
+	struct job j = { .decompressor = cs_decompressor_new() };
+	int rc = j.decompressor ? 1 : cs_fail(&err, CS_E_NOMEM, "out of memory");
+	while (rc >= 0 && (rc = take_bundle(v, &j, &err)) == 1 &&
+	       (rc = check_bundle(v, &j, &err)) == CS_OK)
+		hand_over(v, &j);
+	cs_decompressor_free(j.decompressor);
 	return cs_verify_ended(v, rc, &err);
+}
+
+void cs_verify_gate_release(struct cs_verify_run *v)
+{
+	for (unsigned i = 0; i < CS_VERIFY_GATE; i++)
+		cs_bundle_free(v->gate[i].bundle);
 }
 
 /* ---- deltas */
@@ -415,6 +497,8 @@ static void sort_flaws(struct cs_verify_run *v)
 int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err)
 {
 	int rc = cs_verify_on_all_cores(v, check_bundles, err);
+	if (rc == CS_OK)
+		end_range(v);
 	if (rc == CS_OK && v->ndeltas) {
 		qsort(v->deltas, v->ndeltas, sizeof(*v->deltas), by_base);
 		rc = cs_verify_on_all_cores(v, check_deltas, err);

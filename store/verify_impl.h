@@ -4,6 +4,8 @@
  *
  * verify.c         the order of things, and threads
  * verify_bundles.c every bundle, by all cores: table, index, frame, hashes
+ * verify_find.c    which large files there are
+ * verify_files.c   do the pieces of a large file make its content?
  * verify_index.c   rows of the index and of the moved table that lead nowhere
  * verify_refs.c    does a reference lead to a sound chunk?
  * verify_tree.c    one point's pages, entries, sums and digests
@@ -67,6 +69,13 @@ struct cs_verify_done {
 	bool damaged, later; /* later: some of its deltas are not looked at yet */
 };
 
+/* A bundle that was looked at, on its way through the gate; or a range of them. */
+struct cs_verify_passed {
+	uint64_t number; /* 0: none */
+	struct cs_bundle *bundle; /* NULL: nobody needs it */
+	bool damaged, deltas;
+};
+
 /* A directory that was looked at, by what was said of it. why: not NULL, something below is damaged. */
 struct cs_verify_known {
 	cs_chunk root;
@@ -89,6 +98,10 @@ struct cs_verify_table {
 
 #define CS_VERIFY_TABLES 128
 #define CS_VERIFY_BUCKETS 1024
+#define CS_VERIFY_THREADS 64
+#define CS_VERIFY_GATE (2 * CS_VERIFY_THREADS)
+
+struct cs_verify_files;
 
 struct cs_verify_run {
 	struct cs_store *store;
@@ -106,7 +119,14 @@ struct cs_verify_run {
 	uint64_t next;         /* bundle to look at */
 	uint64_t bundles_end;  /* all numbers given out are below */
 	uint32_t lost_rows;
+	bool lost_before;      /* the last look for a row found it damaged */
+	uint64_t due_range;    /* the last range asked about */
+	bool due_known;        /* and it is due */
 	bool end, stop;
+	pthread_cond_t room;   /* at the gate */
+	struct cs_verify_passed gate[CS_VERIFY_GATE], range;
+	uint64_t taken, passed, ahead; /* ahead: how many may be taken and not passed */
+	bool passing;          /* somebody is at the gate */
 	unsigned running;
 	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS];
 	struct cs_flaw *flaws; /* sorted when the threads have ended */
@@ -117,6 +137,8 @@ struct cs_verify_run {
 	size_t ndone, done_cap;
 	uint64_t indexed; /* chunks that were found in the index */
 	uint64_t nbundles; /* for progress */
+
+	struct cs_verify_files *files; /* NULL: not on this level */
 
 	/* calling thread only */
 	struct timespec recorded;
@@ -155,7 +177,28 @@ void cs_verify_affects_point(struct cs_verify_run *v, struct cs_found *f, uint64
 void cs_verify_tell(struct cs_verify_run *v);
 
 int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+void cs_verify_gate_release(struct cs_verify_run *v);
 int cs_verify_index(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+
+/* Before the bundles: look for the files whose content is to be hashed. */
+int cs_verify_files_find(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+int cs_verify_files_begin(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* A file made of extents, of a point. */
+int cs_verify_files_add(struct cs_verify_run *v, const struct cs_entry *e, uint64_t seq,
+			struct cs_error *err) CS_MUST_CHECK;
+/* Now all were added. */
+int cs_verify_files_ready(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* Does any wait for a bundle? Any thread. */
+bool cs_verify_files_waiting(const struct cs_verify_run *v);
+/* A decoded bundle, in the order of the numbers, by one thread at a time. */
+void cs_verify_files_meet(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b);
+/* After the bundles: what is not in their order, as far as that is worth it. */
+int cs_verify_files_rest(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* Is the content of an entry known not to be that of its hash? unread: it could not be read. */
+bool cs_verify_file_is_wrong(const struct cs_verify_run *v, const struct cs_entry *e, bool *unread);
+/* Is a file wrong for which this point was looked into? */
+bool cs_verify_files_of(const struct cs_verify_run *v, uint64_t seq);
+void cs_verify_files_release(struct cs_verify_run *v);
 
 /* No particular length. */
 #define CS_ANY_LENGTH UINT64_MAX
@@ -174,6 +217,11 @@ int cs_verify_tree(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 void cs_verify_known_release(struct cs_verify_run *v);
 
 int cs_verify_points(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* The number of the first point record at or after from, damaged ones too: 1, 0 or negative. */
+int cs_verify_next_point(struct cs_verify_run *v, uint64_t from, uint64_t *seq,
+			 struct cs_error *err) CS_MUST_CHECK;
+/* Removed, or to be: its damage is nobody's loss. */
+bool cs_verify_point_is_gone(struct cs_verify_run *v, uint64_t seq);
 
 /* Is this to be verified now? key: as in checked.h. */
 bool cs_verify_due(struct cs_verify_run *v, struct cs_txn *t, uint64_t key);

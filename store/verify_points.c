@@ -38,6 +38,11 @@ static enum place place_of(struct cs_verify_run *v, uint64_t seq)
 	return place;
 }
 
+bool cs_verify_point_is_gone(struct cs_verify_run *v, uint64_t seq)
+{
+	return place_of(v, seq) == GONE;
+}
+
 /* Looked at, and to be written down. */
 static void is_done(struct cs_verify_run *v, uint64_t seq)
 {
@@ -81,7 +86,7 @@ static int check_point(struct cs_verify_run *v, uint64_t seq, struct cs_error *e
 	enum place place = place_of(v, seq);
 	if (place == GONE)
 		return CS_OK;
-	if (!is_due(v, seq)) {
+	if (!is_due(v, seq) && !cs_verify_files_of(v, seq)) {
 		v->result.points_skipped++;
 		return CS_OK;
 	}
@@ -106,8 +111,8 @@ static int check_point(struct cs_verify_run *v, uint64_t seq, struct cs_error *e
 	return rc;
 }
 
-/* The number of the first point record at or after from; damaged ones too. */
-static int next_seq(struct cs_verify_run *v, uint64_t from, uint64_t *seq, struct cs_error *err)
+int cs_verify_next_point(struct cs_verify_run *v, uint64_t from, uint64_t *seq,
+			 struct cs_error *err)
 {
 	struct cs_txn *t;
 	struct cs_cursor *c = NULL;
@@ -138,7 +143,7 @@ static int all_points(struct cs_verify_run *v, struct cs_error *err)
 	struct cs_error why;
 	uint64_t seq = 0, from = 0;
 	int rc;
-	while ((rc = next_seq(v, from, &seq, &why)) == 1) {
+	while ((rc = cs_verify_next_point(v, from, &seq, &why)) == 1) {
 		rc = check_point(v, seq, err);
 		if (rc == CS_OK)
 			rc = cs_verify_tick(v, NULL, err);

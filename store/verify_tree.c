@@ -262,12 +262,22 @@ static void look_at_pages(struct walk *w, const struct cs_entry *e)
 		bad_content(w, e, "a file's extents are not as long as the file");
 }
 
+/* Nothing is known against its pieces: do they make its content? See verify_files.c. */
+static void look_at_whole(struct walk *w, const struct cs_entry *e)
+{
+	bool unread;
+	if (cs_verify_file_is_wrong(w->v, e, &unread))
+		bad_content(w, e, unread ? "a file's pieces cannot be read one after the other" :
+					   "a file's pieces do not make the content of its hash");
+}
+
 /* The hash that stands for a file's content in its line. */
 static void look_at_content(struct walk *w, const struct cs_entry *e, struct cs_hash *hash)
 {
 	struct cs_found *why;
 	struct cs_extent *x;
 	struct pieces c = { e, 0, 0 };
+	uint64_t before = w->v->damage;
 	size_t n;
 	*hash = e->hash;
 	switch (e->content) {
@@ -290,7 +300,10 @@ static void look_at_content(struct walk *w, const struct cs_entry *e, struct cs_
 		break;
 	default:
 		*hash = cs_store_hash(w->v->store, e->bytes, e->size);
+		return;
 	}
+	if (e->content != CS_CONTENT_CHUNK && w->v->damage == before)
+		look_at_whole(w, e);
 }
 
 /* The unpacked list, to be released if true. */

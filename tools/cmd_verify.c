@@ -156,6 +156,7 @@ static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r,
 	cs_json_number(j, "ranges_skipped", r->ranges_skipped);
 	cs_json_number(j, "chunks", r->chunks);
 	cs_json_number(j, "raw_bytes", r->raw_bytes);
+	cs_json_number(j, "files_left", r->files_left);
 	cs_json_bool(j, "recorded", r->recorded);
 	cs_json_number(j, "chunks_healed", h->chunks_healed);
 	cs_json_number(j, "chunks_lost", h->chunks_lost);
@@ -179,6 +180,9 @@ static void verify_summary(struct cs_cli *cli, const struct cs_verify_result *r,
 	if (r->points_skipped || r->ranges_skipped)
 		cs_out_printf(&cli->out, "left out: %" PRIu64 " points, %" PRIu64
 			      " ranges of bundles\n", r->points_skipped, r->ranges_skipped);
+	if (r->files_left)
+		cs_out_printf(&cli->out, "the hash of %" PRIu64 " large files was not computed this "
+			      "time: too much of them is shared\n", r->files_left);
 }
 
 /* --- repair */

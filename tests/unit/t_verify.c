@@ -487,6 +487,157 @@ static void pieces_that_are_too_short(void **state)
 	cs_store_close(s);
 }
 
+/* ---- whole contents */
+
+/* The extents of a file, in order or the other way round, as one page. */
+static struct cs_buf extents_of(struct cs_store *s, const struct cs_entry *e, bool reversed)
+{
+	struct cs_file_extents x = { 0 };
+	const struct cs_extent *at;
+	struct cs_extent all[512];
+	struct cs_pages_writer w;
+	struct cs_buf b = { 0 };
+	size_t n = 0;
+	for (uint64_t off = 0; off < e->size; off += at->len) {
+		assert_int_equal(cs_file_extent(s, e, off, &x, &at, NULL), CS_OK);
+		assert_true(n < 512);
+		all[n++] = *at;
+	}
+	cs_file_extents_release(&x);
+	cs_pages_writer_init(&w, CS_PAGE_EXTENT, NULL, NULL);
+	for (size_t i = 0; i < n; i++) {
+		at = &all[reversed ? n - 1 - i : i];
+		assert_int_equal(cs_extent_add(&w, at->len, at->chunk, 1, NULL), CS_OK);
+	}
+	assert_true(cs_pages_take_single(&w, 1 << 20, &b));
+	cs_pages_writer_release(&w);
+	return b;
+}
+
+/* A point whose root has this file alone: what is said of its content. */
+static const struct found *content_of(struct cs_store *s, uint64_t seq, struct cs_entry *e)
+{
+	static uint64_t number = 7000;
+	uint8_t page[4096];
+	e->name = "f";
+	e->name_len = 1;
+	cs_chunk c = add_chunk(s, CS_BUNDLE_META, number++, page, pack_entry(e, page, sizeof(page)));
+	change_root(s, seq, set_children, &c);
+	assert_int_equal(verify(s, CS_VERIFY_DATA).files_left, 0);
+	assert_null(find("content-damaged"));
+	assert_int_equal(verify(s, CS_VERIFY_DIGEST).files_left, 0);
+	const struct found *f = find("content-damaged");
+	assert_true(!f || strstr(f->first, ":f"));
+	return f;
+}
+
+static void pieces_that_do_not_make_the_content(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t len, hole;
+	} files[] = { { "tree/large", 400000, 0 }, { "tree/paged", 9000000, 0 },
+		      { "tree/sparse", 400000, 3000000 } };
+	uint64_t seqs[2];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	for (size_t i = 0; i < 3; i++) {
+		struct cs_tree *t;
+		struct cs_node n;
+		world_random(files[i].name, 50 + i, files[i].len);
+		if (files[i].hole)
+			assert_int_equal(truncate(world_path(files[i].name),
+						  (off_t)(files[i].len + files[i].hole)), 0);
+		uint64_t seq = world_back_up(s, "t");
+		assert_int_equal(verify(s, 0).findings, 0);
+		assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+		assert_int_equal(cs_tree_lookup(t, files[i].name + 5, &n, NULL), CS_OK);
+		struct cs_entry e = n.entry;
+		assert_int_equal(e.content, i == 1 ? CS_CONTENT_PAGES : CS_CONTENT_EXTENTS);
+		assert_null(content_of(s, seq, &e));
+		e.hash.b[7] ^= 1;
+		assert_non_null(content_of(s, seq, &e));
+		e.hash.b[7] ^= 1;
+		struct cs_buf b = extents_of(s, &e, true);
+		if (i == 1) {
+			e.extents = (struct cs_pages){ add_chunk(s, CS_BUNDLE_META, 8000, b.data, b.len), 0 };
+		} else {
+			e.bytes = b.data;
+			e.bytes_len = (uint32_t)b.len;
+		}
+		assert_non_null(content_of(s, seq, &e));
+		assert_non_null(strstr(find("content-damaged")->text, "do not make the content"));
+		cs_buf_release(&b);
+		cs_node_release(&n);
+		cs_tree_close(t);
+		world_purge(s, seq);
+	}
+	cs_store_close(s);
+}
+
+/* Pieces in bundles that lie before those of other pieces; moved ones; deltas: all are right. */
+static void pieces_that_lie_anywhere(void **state)
+{
+	static uint8_t data[6 << 20];
+	struct rng g = { 9 };
+	struct cs_verify_result r;
+	(void)state;
+	struct cs_store *s = world_open();
+	rng_bytes(&g, data, sizeof(data));
+	world_write("tree/f", data, sizeof(data));
+	world_random("tree/goes", 3, 2 << 20);
+	uint64_t first = world_back_up(s, "t");
+	assert_int_equal(unlink(world_path("tree/goes")), 0);
+	for (int i = 0; i < 5; i++) {
+		for (size_t at = (size_t)i << 18; at < sizeof(data); at += 1 << 20)
+			rng_bytes(&g, data + at, i % 2 ? 10 : 200000);
+		world_write("tree/f", data, sizeof(data));
+		world_back_up(s, "t");
+	}
+	memmove(data, data + (3 << 20), 3 << 20);
+	world_write("tree/g", data, sizeof(data));
+	world_back_up(s, "t");
+	assert_int_equal(verify(s, 0).files_left + nfound, 0);
+	world_purge(s, first);
+	world_gc(s);
+	cs_store_close(s);
+	s = world_open();
+	assert_int_equal(verify(s, 0).files_left + nfound, 0);
+	for (unsigned k = 1; k <= 3; k++) {
+		assert_int_equal(verify_with(s, (struct cs_verify_opts){ .part = k, .parts = 3 }, &r),
+				 CS_OK);
+		assert_int_equal(r.files_left, 0);
+	}
+	cs_store_close(s);
+}
+
+/* In one of the parts, whichever point is in it. */
+static void a_wrong_content_is_found_in_one_part(void **state)
+{
+	uint64_t seqs[2];
+	unsigned seen = 0;
+	struct cs_tree *t;
+	struct cs_node n;
+	struct cs_verify_result r;
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	world_random("tree/large", 5, 400000);
+	uint64_t seq = world_back_up(s, "t");
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(t, "large", &n, NULL), CS_OK);
+	struct cs_entry e = n.entry;
+	e.hash.b[0] ^= 1;
+	assert_non_null(content_of(s, seq, &e));
+	cs_node_release(&n);
+	cs_tree_close(t);
+	for (unsigned k = 1; k <= 16; k++) {
+		verify_with(s, (struct cs_verify_opts){ .part = k, .parts = 16, .no_record = true }, &r);
+		seen += find("content-damaged") != NULL;
+	}
+	assert_true(seen >= 1);
+	cs_store_close(s);
+}
+
 static void other_sums(struct cs_store *s, struct cs_bundle_item *items, uint32_t *n, void *arg)
 {
 	(void)arg;
@@ -1072,6 +1223,9 @@ int main(void)
 		TEST(a_directory_that_is_something_else),
 		TEST(a_directory_in_itself),
 		TEST(pieces_that_are_too_short),
+		TEST(pieces_that_do_not_make_the_content),
+		TEST(pieces_that_lie_anywhere),
+		TEST(a_wrong_content_is_found_in_one_part),
 		TEST(sums_of_an_index_page),
 		TEST(names_that_lead_nowhere),
 		TEST(a_mark_goes_when_the_damage_does),
