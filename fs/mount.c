@@ -2,7 +2,7 @@
 /*
  * mount.c - one mount, from start to end.
  *
- * Threads: the main thread runs libfuse's loop, whose workers serve requests.
+ * Threads: the main thread runs the loop (loop.c), whose workers serve requests.
  * The control thread makes the mount known once it answers, and afterwards
  * waits for signals. The helpers (watch.c, push.c) talk to the kernel of their
  * own accord, and may have to wait there for a request that a worker answers.
@@ -28,6 +28,7 @@
 #include "awake.h"
 #include "daemon.h"
 #include "keeper.h"
+#include "loop.h"
 #include "ops.h"
 #include "push.h"
 #include "sandbox.h"
@@ -46,7 +47,6 @@
 #include <unistd.h>
 
 #define READAHEAD_KIB (CS_OPS_IO_MAX / 1024)
-#define WAKE_SIGNAL SIGUSR2 /* gets the main thread out of the loop's wait */
 
 struct mount {
 	const struct cs_mount_opts *opts;
@@ -60,19 +60,18 @@ struct mount {
 	struct cs_awake *awake;
 	struct cs_ops ops;
 	struct fuse_session *session;
+	struct cs_loop *loop;
 	bool mounted;
 	struct cs_keeper keeper; /* unmounts for us when we are in the sandbox */
 	int readahead; /* the kernel's file for it, or -1 */
 	pthread_t main, control;
 
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
 	/* guarded by lock */
 	bool ready;      /* the mount answered and was made known */
 	struct statx root; /* what it answered, once ready */
 	bool helping;    /* the helpers run */
 	bool ending;     /* the helpers must not be started any more */
-	bool loop_ended;
 };
 
 /* ---------------------------------------------------- what libfuse has to say */
@@ -196,24 +195,10 @@ static bool make_known(struct mount *m)
 	return true;
 }
 
-/* End the loop. It may be about to wait just when we wake it, so wake it until it has ended. */
 static void end_loop(struct mount *m)
 {
 	stop_helpers(m);
-	fuse_session_exit(m->session);
-	pthread_mutex_lock(&m->lock);
-	while (!m->loop_ended) {
-		struct timespec t;
-		pthread_kill(m->main, WAKE_SIGNAL);
-		clock_gettime(CLOCK_REALTIME, &t);
-		t.tv_nsec += 20 * 1000 * 1000;
-		if (t.tv_nsec >= 1000 * 1000 * 1000) {
-			t.tv_sec++;
-			t.tv_nsec -= 1000 * 1000 * 1000;
-		}
-		pthread_cond_timedwait(&m->changed, &m->lock, &t);
-	}
-	pthread_mutex_unlock(&m->lock);
+	cs_loop_end(m->loop);
 }
 
 static void end_signals(sigset_t *set)
@@ -240,19 +225,12 @@ static void *controlling(void *arg)
 
 /* ------------------------------------------------------------------- the session */
 
-static void woken(int sig)
-{
-	(void)sig;
-}
-
 /* All threads inherit this: the signals that end us are for the control thread alone. */
 static void set_signals(void)
 {
-	struct sigaction wake = { .sa_handler = woken }; /* no SA_RESTART */
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t set;
 
-	sigaction(WAKE_SIGNAL, &wake, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 	end_signals(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -264,6 +242,7 @@ static int open_store(struct mount *m)
 	const struct cs_open_opts open = {
 		.flags = CS_OPEN_READ,
 		.cache_bytes = m->opts->cache_bytes,
+		.before_disk = cs_loop_hand_over,
 	};
 	const struct cs_view_opts view = {
 		.point = m->opts->point,
@@ -317,6 +296,14 @@ static char *session_options(const struct mount *m)
 	return NULL;
 }
 
+/* While some read the store's file or copy, others answer. */
+static unsigned threads(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 2 ? 4 : cpus > 8 ? 16 : 2 * (unsigned)cpus;
+}
+
 static int mount_session(struct mount *m)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
@@ -334,26 +321,12 @@ static int mount_session(struct mount *m)
 	fuse_opt_free_args(&args);
 	if (m->session && fuse_session_mount(m->session, m->mountpoint) == 0) {
 		m->mounted = true;
-		return 0;
+		m->loop = cs_loop_new(m->session, threads());
+		return m->loop ? 0 : 1;
 	}
 	cs_log_line(&m->log, "cannot mount on %s%s%s", m->mountpoint, said.last[0] ? ": " : "",
 		    strncmp(said.last, "fuse: ", 6) == 0 ? said.last + 6 : said.last);
 	return 1;
-}
-
-static int loop(struct mount *m)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned threads = cpus < 2 ? 4 : cpus > 8 ? 16 : 2 * (unsigned)cpus;
-
-	if (!config)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, threads);
-	int r = fuse_session_loop_mt(m->session, config);
-	fuse_loop_cfg_destroy(config);
-	return r;
 }
 
 /*
@@ -452,15 +425,13 @@ static int serve(struct mount *m)
 		cs_log_line(&m->log, "cannot start a thread: %s", strerror(e));
 		return 1;
 	}
-	int r = loop(m);
+	int r = cs_loop_run(m->loop);
 	stop_helpers(m);
 	if (is_still_there(m))
 		unmount(m);
 	m->mounted = false;
 	pthread_mutex_lock(&m->lock);
-	m->loop_ended = true;
 	bool ready = m->ready;
-	pthread_cond_signal(&m->changed);
 	pthread_mutex_unlock(&m->lock);
 	pthread_kill(m->control, SIGTERM);
 	pthread_join(m->control, NULL);
@@ -490,6 +461,7 @@ static int run(struct mount *m)
 		status = serve(m);
 	if (m->mounted)
 		unmount(m);
+	cs_loop_free(m->loop);
 	if (m->session)
 		fuse_session_destroy(m->session);
 	cs_awake_free(m->awake);
@@ -554,7 +526,6 @@ int cs_mount_run(const struct cs_mount_opts *opts)
 
 	cs_log_init(&m.log);
 	pthread_mutex_init(&m.lock, NULL);
-	pthread_cond_init(&m.changed, NULL);
 	int status = resolve(&m);
 	if (status == 0 && !opts->foreground)
 		status = cs_daemon_fork(&m.daemon);

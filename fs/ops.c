@@ -26,6 +26,7 @@
 #include "ops.h"
 
 #include "inode.h"
+#include "loop.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -339,6 +340,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct reply r = { .kind = REPLY_IOV };
 
 	(void)fi;
+	if (size > SMALL_ANSWER)
+		cs_loop_hand_over();
 	int e = cs_view_read(o->view, ino, (uint64_t)off, size, &data);
 	r.iov.v = data.data.iov;
 	r.iov.n = data.data.niov;

@@ -35,7 +35,8 @@ struct shard {
 
 struct cs_cache {
 	struct shard shard[SHARDS];
-	cs_cache_destroy *destroy; /* immutable */
+	cs_cache_destroy *destroy;   /* immutable */
+	void (*before_wait)(void);   /* immutable */
 	size_t shard_bytes;        /* immutable */
 };
 
@@ -56,12 +57,13 @@ static struct held **bucket_of(struct shard *s, uint64_t key)
 	return &s->bucket[mix(key) & (BUCKETS - 1)];
 }
 
-struct cs_cache *cs_cache_new(size_t bytes, cs_cache_destroy *destroy)
+struct cs_cache *cs_cache_new(size_t bytes, cs_cache_destroy *destroy, void (*before_wait)(void))
 {
 	struct cs_cache *c = cs_zalloc(sizeof(*c));
 	if (!c)
 		return NULL;
 	c->destroy = destroy;
+	c->before_wait = before_wait;
 	c->shard_bytes = bytes / SHARDS;
 	for (int i = 0; i < SHARDS; i++) {
 		pthread_mutex_init(&c->shard[i].lock, NULL);
@@ -155,8 +157,11 @@ static struct held *find(struct shard *s, uint64_t key)
 static struct held *wait_for(struct shard *s, uint64_t key)
 {
 	struct held *h;
-	while ((h = find(s, key)) && h->filling)
+	while ((h = find(s, key)) && h->filling) {
+		if (s->cache->before_wait)
+			s->cache->before_wait();
 		pthread_cond_wait(&s->filled, &s->lock);
+	}
 	if (h && h->refs++ == 0)
 		list_remove(s, h);
 	return h;

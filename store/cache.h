@@ -27,7 +27,11 @@ typedef int cs_cache_fill(void *arg, uint64_t key, void **out_value, size_t *out
 			  struct cs_error *err);
 typedef void cs_cache_destroy(void *value);
 
-struct cs_cache *cs_cache_new(size_t bytes, cs_cache_destroy *destroy); /* NULL: no memory */
+/*
+ * before_wait, unless NULL, is called by a thread that is about to wait until another
+ * one has made a value, with the lock of a shard held. NULL: no memory.
+ */
+struct cs_cache *cs_cache_new(size_t bytes, cs_cache_destroy *destroy, void (*before_wait)(void));
 /* Nothing may be held any more. */
 void cs_cache_free(struct cs_cache *c);
 

@@ -55,6 +55,11 @@ struct cs_open_opts {
 	 */
 	int (*waiting)(void *arg, unsigned ms);
 	void *arg;
+	/*
+	 * Called by a thread that is about to read the store's file, or to wait for one
+	 * that does: from here on it may take long. May not call back. NULL: nothing.
+	 */
+	void (*before_disk)(void);
 };
 
 /*

@@ -268,6 +268,11 @@ void cs_db_close(struct cs_db *db)
 	free(db);
 }
 
+void cs_db_before_read(struct cs_db *db, void (*fn)(void))
+{
+	db->before_read = fn;
+}
+
 void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn)
 {
 	db->turn = turn;

@@ -60,6 +60,8 @@ int cs_db_check_file(int dir, const char *name, struct cs_error *err) CS_MUST_CH
 /* Before writing: write transactions queue with it. Borrowed until close. */
 struct cs_turn;
 void cs_db_take_turns(struct cs_db *db, struct cs_turn *turn);
+/* Before reading: called at the begin of each read transaction, by its thread; or NULL. */
+void cs_db_before_read(struct cs_db *db, void (*fn)(void));
 
 /*
  * A read transaction: a snapshot of now, valid until cs_txn_end. Cheap: a

@@ -49,6 +49,7 @@ struct cs_db {
 	_Atomic int failed; /* errno of the first commit that failed: LMDB may refuse all others then */
 	_Atomic bool stuck; /* a fault left LMDB's writer lock taken */
 	struct cs_turn *turn; /* NULL: nobody queues; immutable after open */
+	void (*before_read)(void); /* or NULL; immutable after open */
 	pthread_mutex_t lock;
 	struct cs_txn *pool; /* reset read transactions; guarded by lock */
 	unsigned pooled;

@@ -104,6 +104,8 @@ static int check_stuck(const struct cs_db *db, struct cs_error *err)
 
 int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 {
+	if (db->before_read)
+		db->before_read();
 	int rc = check_metas(db);
 	if (rc)
 		return cs_db_fail(db, rc, "read", err);

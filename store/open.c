@@ -276,6 +276,8 @@ static int open_parts(struct cs_store *s, const struct cs_open_opts *o, struct c
 		rc = cs_db_open(s->path, s->writable ? CS_DB_WRITE : CS_DB_READ, &s->db, err);
 	if (rc == CS_OK)
 		cs_db_take_turns(s->db, s->turn);
+	if (rc == CS_OK)
+		cs_db_before_read(s->db, o->before_disk);
 	return rc == CS_OK ? read_header(s, o->flags, err) : rc;
 }
 
@@ -293,8 +295,8 @@ int cs_store_open(const char *path, const struct cs_open_opts *opts, struct cs_s
 	s->writable = o.flags & CS_OPEN_WRITE;
 	s->path = cs_strdup(path);
 	s->cache_bytes = budget;
-	s->bundles = cs_cache_new(budget / 4 * 3, destroy_bundle);
-	s->pages = cs_cache_new(budget / 4, destroy_page);
+	s->bundles = cs_cache_new(budget / 4 * 3, destroy_bundle, o.before_disk);
+	s->pages = cs_cache_new(budget / 4, destroy_page, o.before_disk);
 	s->hints = cs_hints_new();
 	s->prefetch = cs_prefetch_new(prefetch_bundle, s);
 	int rc = CS_OK;

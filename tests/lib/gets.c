@@ -4,6 +4,9 @@
  *
  * When the program ends by itself, one line in the file $CS_GETS:
  * gets N, cursors N, transactions N.
+ *
+ * While there is a file $CS_GETS_HOLD, look-ups do not come back, as if the disk
+ * did not answer.
  */
 #include <dlfcn.h>
 #include <lmdb.h>
@@ -11,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static _Atomic unsigned long gets, cursors, transactions;
 
@@ -24,12 +28,21 @@ static void next(const char *name, void *out)
 	memcpy(out, &f, sizeof(f));
 }
 
+static void hold(void)
+{
+	const char *path = getenv("CS_GETS_HOLD");
+
+	while (path && access(path, F_OK) == 0)
+		usleep(1000);
+}
+
 int mdb_get(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *data)
 {
 	int (*f)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *);
 
 	next("mdb_get", &f);
 	atomic_fetch_add(&gets, 1);
+	hold();
 	return f(txn, dbi, key, data);
 }
 
@@ -39,6 +52,7 @@ int mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data, MDB_cursor_o
 
 	next("mdb_cursor_get", &f);
 	atomic_fetch_add(&cursors, 1);
+	hold();
 	return f(cursor, key, data, op);
 }
 

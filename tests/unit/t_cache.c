@@ -63,7 +63,7 @@ static int no_leak(void **state)
 
 static void a_value_is_made_once_while_there_is_room(void **state)
 {
-	struct cs_cache *c = cs_cache_new(100 * VALUE_SIZE * 4, destroy);
+	struct cs_cache *c = cs_cache_new(100 * VALUE_SIZE * 4, destroy, NULL);
 	void *held, *value;
 
 	(void)state;
@@ -89,7 +89,7 @@ static void a_value_is_made_once_while_there_is_room(void **state)
 static void the_bound_holds(void **state)
 {
 	const size_t bound = 40 * VALUE_SIZE;
-	struct cs_cache *c = cs_cache_new(bound, destroy);
+	struct cs_cache *c = cs_cache_new(bound, destroy, NULL);
 	struct cs_cache_stats s;
 	void *held, *value;
 
@@ -109,7 +109,7 @@ static void the_bound_holds(void **state)
 
 static void what_is_held_is_never_evicted(void **state)
 {
-	struct cs_cache *c = cs_cache_new(0, destroy);
+	struct cs_cache *c = cs_cache_new(0, destroy, NULL);
 	void *held[100], *value[100];
 
 	(void)state;
@@ -133,7 +133,7 @@ static void what_is_held_is_never_evicted(void **state)
 
 static void a_failed_fill_leaves_no_entry(void **state)
 {
-	struct cs_cache *c = cs_cache_new(1000000, destroy);
+	struct cs_cache *c = cs_cache_new(1000000, destroy, NULL);
 	struct cs_error err = { 0 };
 	void *held = NULL, *value = NULL;
 
@@ -191,7 +191,7 @@ static void *one_reader(void *arg)
 
 static void two_readers_of_one_thing_make_it_once(void **state)
 {
-	struct flight f = { .c = cs_cache_new(1000000, destroy) };
+	struct flight f = { .c = cs_cache_new(1000000, destroy, NULL) };
 	pthread_t t[THREADS];
 
 	(void)state;
@@ -257,7 +257,7 @@ static void *busy_reader(void *arg)
 
 static void a_crowd_gets_the_right_values(void **state)
 {
-	struct crowd crowd = { .c = cs_cache_new(3 * VALUE_SIZE, destroy) };
+	struct crowd crowd = { .c = cs_cache_new(3 * VALUE_SIZE, destroy, NULL) };
 	pthread_t t[THREADS];
 
 	(void)state;
