@@ -24,6 +24,8 @@
  */
 #include "view_impl.h"
 
+#include "loop.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,6 +71,9 @@ static void add(struct numbers *n, uint64_t ino)
 
 void cs_view_begin(struct cs_view *v)
 {
+	if (pthread_rwlock_tryrdlock(&v->shown) == 0)
+		return;
+	cs_loop_hand_over(); /* a refresh waits for a request that may wait for the disk */
 	pthread_rwlock_rdlock(&v->shown);
 }
 
