@@ -157,11 +157,12 @@ static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 	return rc ? cs_db_fail(db, rc, "open", err) : CS_OK;
 }
 
-/* A limit on address space (ulimit -v) makes a large map fail: try smaller ones. */
+/* A limit on address space (ulimit -v; valgrind: EINVAL) makes a large map fail: try smaller ones. */
 static int open_env(struct cs_db *db, int flags)
 {
 	int rc = ENOMEM;
-	for (uint64_t size = MAP_SIZE_TOP; size >= MAP_SIZE_BOTTOM && rc == ENOMEM; size /= 2) {
+	for (uint64_t size = MAP_SIZE_TOP;
+	     size >= MAP_SIZE_BOTTOM && (rc == ENOMEM || rc == EINVAL); size /= 2) {
 		rc = mdb_env_create(&db->env);
 		if (rc)
 			return rc;

@@ -8,10 +8,10 @@ set -eu
 
 build=(gcc libc6-dev binutils pkg-config libfuse3-dev fuse3 libseccomp-dev libzstd-dev libxxhash-dev liblmdb-dev
 	libjansson-dev)
-# perl has prove; xxhash, jq and casync are second opinions on what the tools print; the file
+# perl has prove; valgrind counts; xxhash, jq and casync are second opinions on what the tools print; the file
 # systems are those that know all that there is to know of a file, and read-only media.
 test=(libcmocka-dev perl python3 attr acl rsync jq xxhash strace mandoc casync e2fsprogs xfsprogs
-	squashfs-tools zstd)
+	squashfs-tools zstd valgrind)
 # clang alone has neither libFuzzer nor the sanitizers
 fuzz=(clang libclang-rt-dev)
 
