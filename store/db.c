@@ -51,6 +51,11 @@ static const struct {
 	[CS_T_CHECKED] = { CS_DB_CHECKED, MDB_INTEGERKEY, true },
 };
 
+const char *cs_db_table_name(enum cs_table table)
+{
+	return tables[table].name;
+}
+
 bool cs_db_several(enum cs_table table)
 {
 	return tables[table].flags & MDB_DUPSORT;
@@ -121,6 +126,9 @@ static int open_missing(struct cs_db *db, bool create, bool *missing)
 	if (rc)
 		return rc;
 	*missing = false;
+	struct cs_txn probe = { .txn = txn, .db = db, .write = true };
+	if (create)
+		GUARDED(rc, cs_db_check_begin(&probe));
 	for (volatile int i = 0; i < CS_TABLES && rc == 0; i++) {
 		if (db->dbi[i])
 			continue;
@@ -150,6 +158,7 @@ static int open_tables(struct cs_db *db, int flags, struct cs_error *err)
 	memset(db->dbi, 0, sizeof(db->dbi));
 	int rc = open_missing(db, flags == CS_DB_CREATE, &missing);
 	if (rc == 0 && missing && flags == CS_DB_WRITE) {
+		cs_db_resident_init(db); /* what is changed is looked at before */
 		rc = cs_db_write_error(db, open_missing(db, true, &missing));
 		if (rc == ENOSPC)
 			rc = 0;
@@ -208,6 +217,7 @@ static int open_both(struct cs_db *db, int flags, struct cs_error *err)
 		rc = open_tables(db, flags, &why);
 		if (rc == CS_OK || why.sys_errno != EINVAL)
 			break;
+		cs_db_resident_end(db);
 		mdb_env_close(db->env);
 		db->env = NULL;
 		nanosleep(&(struct timespec){ 0, 1000000L * (1 + i % 7) }, NULL);

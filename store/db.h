@@ -133,6 +133,12 @@ int cs_db_intact(struct cs_error *err) CS_MUST_CHECK;
  */
 void cs_db_unload(const struct cs_txn *t, struct cs_slice value);
 
+/*
+ * Go through all of LMDB's own pages, the free ones as well: is each what it says, and
+ * nobody else's? It keeps a snapshot meanwhile, and takes one bit of memory a page.
+ */
+int cs_db_check_pages(struct cs_db *db, bool *good, struct cs_error *err) CS_MUST_CHECK;
+
 /* How many rows a table has. */
 int cs_db_rows(struct cs_txn *t, enum cs_table table, uint64_t *out,
 	       struct cs_error *err) CS_MUST_CHECK;

@@ -18,11 +18,17 @@
  * transaction the map shows the file again.
  *
  * A signal elsewhere keeps its old meaning.
+ *
+ * A page that is damaged where db_pages.c does not see it may still have ruined the
+ * heap by the time that malloc notices: it aborts, and nothing can be gone on with in
+ * such a process. If there is a write transaction, what it did is in memory only: the
+ * process says so and ends with status 1, and with it the locks.
  */
 #include "db_impl.h"
 
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,7 +37,8 @@
 
 _Thread_local sigjmp_buf *cs_db_guard;
 _Thread_local int cs_db_met;
-static struct sigaction old_bus, old_segv, old_fpe;
+static struct sigaction old_bus, old_segv, old_fpe, old_abort;
+static _Atomic int writers; /* write transactions of this process */
 
 /* What a handler reads. */
 static struct map {
@@ -78,6 +85,27 @@ static void on_bad_page(int sig, siginfo_t *info, void *context)
 	}
 }
 
+void cs_db_guard_writer(bool begins)
+{
+	atomic_fetch_add(&writers, begins ? 1 : -1);
+}
+
+/* With what a handler may call. */
+static void on_abort(int sig)
+{
+	static const char text[] = ": damage was met while writing to the store; "
+				   "nothing of it was committed\n";
+	(void)sig;
+	if (writers > 0) {
+		const char *name = program_invocation_short_name;
+		if (write(STDERR_FILENO, name, strlen(name)) >= 0 &&
+		    write(STDERR_FILENO, text, sizeof(text) - 1) >= 0)
+			_exit(1);
+		_exit(1);
+	}
+	sigaction(SIGABRT, &old_abort, NULL); /* abort() raises it again */
+}
+
 /* LMDB aborts when this returns. */
 static void on_assertion(MDB_env *env, const char *text)
 {
@@ -94,6 +122,11 @@ void cs_db_guard_install(void)
 	sigaction(SIGBUS, &a, &old_bus);
 	sigaction(SIGSEGV, &a, &old_segv);
 	sigaction(SIGFPE, &a, &old_fpe);
+	a.sa_flags = 0;
+	a.sa_handler = on_abort;
+	sigaction(SIGABRT, NULL, &old_abort);
+	if (old_abort.sa_handler == SIG_DFL)
+		sigaction(SIGABRT, &a, NULL);
 }
 
 int cs_db_guard_env(MDB_env *env)

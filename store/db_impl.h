@@ -8,6 +8,7 @@
  * db_value.c     the bytes of a value: are they there, can they be read
  * db_meta.c      what can be checked before LMDB opens its file
  * db_guard.c     what happens when a page of the map cannot be read
+ * db_pages.c     what is in the way of a change: is it right?
  * db_resident.c  how much of the map is counted as ours
  * db_room.c      room that a full disk cannot take away
  * db_free.c      LMDB's list of free pages; statistics
@@ -35,8 +36,11 @@ struct cs_txn {
 	bool broken; /* it met damage: what it has done so far may be anything */
 	bool fault;  /* in the middle of a change: LMDB's own state may be anything */
 	unsigned poisoned; /* cs_db_poisoned() when it began */
+	uint64_t end, roots[CS_TABLES]; /* of one that writes: what was there when it began */
 	struct cs_txn *next;
 };
+
+#define CS_SOUND 4096 /* pages that are known to be sound, at the most */
 
 /* Slots for what is known of a snapshot: see cs_txn_known. */
 #define CS_KNOWN 64
@@ -58,6 +62,7 @@ struct cs_db {
 	int statm; /* see db_resident.c */
 	_Atomic unsigned transactions;
 	_Atomic uint64_t known[CS_KNOWN]; /* hashes of a fact and a snapshot */
+	uint64_t sound[CS_SOUND]; /* the writer's: see db_pages.c */
 	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */
 };
 
@@ -114,6 +119,13 @@ int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
 /* After a commit, which may have used what was set aside: do so anew. */
 void cs_db_keep_reserve(struct cs_db *db);
 
+/* See db_pages.c. LMDB's code. A transaction that writes, when it has begun. */
+int cs_db_check_begin(struct cs_txn *t);
+/* Before a row is put, or deleted (beside). value: of a table with duplicates; else NULL. */
+int cs_db_check_way(struct cs_txn *t, enum cs_table table, const MDB_val *key, const MDB_val *value,
+		    bool beside);
+const char *cs_db_table_name(enum cs_table table);
+
 /* See db_resident.c. After open; before close; after a transaction, a value, a row put. */
 void cs_db_resident_init(struct cs_db *db);
 void cs_db_resident_end(struct cs_db *db);
@@ -122,6 +134,8 @@ void cs_db_resident_check(struct cs_db *db);
 /* See db_guard.c. Handlers of the process, once; of an environment, before it is opened. */
 void cs_db_guard_install(void);
 int cs_db_guard_env(MDB_env *env);
+/* A write transaction begins, or is over. */
+void cs_db_guard_writer(bool begins);
 /* A map and its file, from after it was mapped until before it is unmapped. */
 void cs_db_guard_map(void *map, size_t len, int fd);
 void cs_db_unguard_map(void *map);

@@ -70,6 +70,7 @@ struct mover {
 	int table; /* of the items */
 	/* the transaction */
 	MDB_txn *txn;
+	struct cs_txn *t; /* when it writes */
 	uint64_t moved, stuck;
 	bool unreadable; /* why the last row failed */
 };
@@ -287,7 +288,10 @@ static int move_row(struct mover *v, MDB_cursor *c, MDB_dbi dbi, const struct it
 	const MDB_val val = { it->value_len, v->keys.data + it->at + (it->key_len + 7) / 8 * 8 };
 	MDB_val key = k, value = val;
 	*out = LEFT_ALONE;
-	int rc = mdb_cursor_get(c, &key, &value, it->value_len ? MDB_GET_BOTH : MDB_SET);
+	int rc = cs_db_check_way(v->t, (enum cs_table)v->table, &k, it->value_len ? &val : NULL, false);
+	if (rc)
+		return rc;
+	rc = mdb_cursor_get(c, &key, &value, it->value_len ? MDB_GET_BOTH : MDB_SET);
 	if (rc == 0 && !it->value_len)
 		rc = mdb_cursor_get(c, &key, &value, MDB_GET_CURRENT);
 	if (rc)
@@ -331,6 +335,7 @@ static int move_txn(struct mover *v, size_t from, size_t to, size_t *refused, st
 		return rc;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	v->txn = t->txn;
+	v->t = t;
 	v->moved = v->stuck = 0;
 	*refused = to;
 	GUARDED(rc, move_rows(v, from, to, refused));
@@ -407,8 +412,10 @@ static int sum_list(MDB_txn *txn, struct list_sum *sum)
 }
 
 /* Ask for runs of n pages until there are none but behind the last page, then give all back. */
-static int take_up_list(MDB_txn *txn, MDB_dbi dbi, uint64_t n, uint64_t psize, uint64_t known)
+static int take_up_list(struct cs_txn *t, uint64_t n, uint64_t psize, uint64_t known)
 {
+	MDB_txn *txn = t->txn;
+	MDB_dbi dbi = t->db->dbi[CS_T_META];
 	uint64_t page = 0;
 	unsigned i = 0;
 	char name[32];
@@ -416,7 +423,9 @@ static int take_up_list(MDB_txn *txn, MDB_dbi dbi, uint64_t n, uint64_t psize, u
 	for (; i < GATHER_ROOM && rc == 0 && page < known; i++) {
 		MDB_val key = { (size_t)snprintf(name, sizeof(name), "gather %u", i), name };
 		MDB_val room = { n * psize - HEADER, NULL };
-		rc = mdb_put(txn, dbi, &key, &room, MDB_RESERVE | MDB_NOOVERWRITE);
+		rc = cs_db_check_way(t, CS_T_META, &key, NULL, true);
+		if (rc == 0)
+			rc = mdb_put(txn, dbi, &key, &room, MDB_RESERVE | MDB_NOOVERWRITE);
 		if (rc == 0)
 			page = number_at(room.mv_data);
 	}
@@ -453,7 +462,7 @@ int cs_db_gather(struct cs_db *db, uint64_t floor, struct cs_error *err)
 		cs_txn_end(t);
 		return rc ? cs_db_fail(db, rc, "compact", err) : CS_OK;
 	}
-	GUARDED(rc, take_up_list(t->txn, db->dbi[CS_T_META], sum.pages / 256 + 16, st.ms_psize,
+	GUARDED(rc, take_up_list(t, sum.pages / 256 + 16, st.ms_psize,
 				 (uint64_t)info.me_last_pgno + 1));
 	t->fault |= cs_db_met != 0;
 	if (rc == 0)

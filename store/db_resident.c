@@ -26,6 +26,8 @@ void cs_db_resident_init(struct cs_db *db)
 	mdb_filehandle_t fd;
 	struct stat st;
 	char line[512];
+	if (db->map)
+		return;
 	db->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	FILE *f = fopen("/proc/self/maps", "re");
 	if (f && mdb_env_get_fd(db->env, &fd) == 0 && fstat(fd, &st) == 0)
@@ -49,6 +51,8 @@ void cs_db_resident_end(struct cs_db *db)
 	cs_db_unguard_map(db->map);
 	if (db->statm > 0)
 		close(db->statm);
+	db->map = NULL;
+	db->statm = 0;
 }
 
 void cs_db_resident_check(struct cs_db *db)

@@ -99,6 +99,9 @@ static int put(struct cs_txn *t, enum cs_table table, MDB_val *k, MDB_val *v, un
 	MDB_dbi dbi = t->db->dbi[table];
 	if (!dbi)
 		return ENOSPC; /* it could not be made: open_tables */
+	int bad = cs_db_check_way(t, table, k, cs_db_several(table) ? v : NULL, false);
+	if (bad)
+		return bad;
 	if (table == CS_T_BUNDLES || table == CS_T_POINTS) {
 		int rc = mdb_put(t->txn, dbi, k, v, flags | MDB_APPEND);
 		if (rc != MDB_KEYEXIST)
@@ -131,6 +134,12 @@ int cs_db_reserve(struct cs_txn *t, enum cs_table table, struct cs_slice key, si
 	return CS_OK;
 }
 
+static int del(struct cs_txn *t, enum cs_table table, MDB_val *k, MDB_val *v)
+{
+	int rc = cs_db_check_way(t, table, k, v, true);
+	return rc ? rc : mdb_del(t->txn, t->db->dbi[table], k, v);
+}
+
 int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	      const struct cs_slice *value, struct cs_error *err)
 {
@@ -140,7 +149,7 @@ int cs_db_del(struct cs_txn *t, enum cs_table table, struct cs_slice key,
 	int rc;
 	if (!t->db->dbi[table])
 		return CS_OK;
-	GUARDED(rc, mdb_del(t->txn, t->db->dbi[table], &k, value ? &v : NULL));
+	GUARDED(rc, del(t, table, &k, value ? &v : NULL));
 	cs_txn_met_writing(t, rc);
 	if (rc && rc != MDB_NOTFOUND)
 		return cs_db_fail(t->db, cs_db_write_error(t->db, rc), "write", err);

@@ -164,6 +164,12 @@ int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out, struc
 		return cs_db_fail(db, rc, "write", err);
 	}
 	t->poisoned = cs_db_poisoned();
+	cs_db_guard_writer(true);
+	GUARDED(rc, cs_db_check_begin(t));
+	if (rc) {
+		cs_txn_end(t);
+		return cs_db_fail(db, rc, "write", err);
+	}
 	*out = t;
 	return CS_OK;
 }
@@ -204,6 +210,7 @@ int cs_txn_commit(struct cs_txn *t, struct cs_error *err)
 		return give_up(t, err);
 	GUARDED(rc, mdb_txn_commit(t->txn));
 	bool fault = cs_db_met;
+	cs_db_guard_writer(false);
 	free(t);
 	if (rc == 0)
 		write_is_over(db);
@@ -244,6 +251,7 @@ void cs_txn_end(struct cs_txn *t)
 			GUARDED(rc, (mdb_txn_abort(t->txn), rc));
 			over(db);
 		}
+		cs_db_guard_writer(false);
 		free(t);
 		return;
 	}

@@ -26,7 +26,7 @@
 #define HASHED_FREE (UINT64_C(16) << 30)
 #define HASHED_FACTOR 8
 #define AGAIN_FREE (UINT64_C(1) << 30)
-#define PIECE_COST 1024
+#define PIECE_COST 4096
 #define BACK_MAX 32 /* pieces of a file that are read again while others wait */
 #define OPEN_MAX 16384 /* files that have begun and wait: each has a state of 600 bytes */
 

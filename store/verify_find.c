@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECES_MAX (1u << 20) /* that are looked at for the newest */
+#define PIECES_MAX (1u << 24) /* that are looked at for the newest, in all */
 #define PAGES_A_TICK 256
 
 struct todo {
@@ -33,7 +33,7 @@ struct search {
 	size_t n, cap;
 	cs_chunk *seen; /* an open hash table of pages */
 	size_t nseen, seen_cap;
-	unsigned pages;
+	unsigned pages, pieces;
 };
 
 static cs_chunk *place_of(cs_chunk *t, size_t cap, cs_chunk page)
@@ -78,15 +78,16 @@ static int push(struct search *s, cs_chunk page, uint8_t level)
 }
 
 /* Is it the file's turn? What cannot be read is told of elsewhere. */
-static bool is_due(struct cs_verify_run *v, const struct cs_entry *e)
+static bool is_due(struct search *s, const struct cs_entry *e)
 {
+	struct cs_verify_run *v = s->v;
 	struct cs_file_extents x = { 0 };
 	const struct cs_extent *at;
 	struct cs_txn *t;
 	uint64_t off = 0, newest = 0;
 	if (!v->opts->parts && !v->opts->older_than)
 		return true;
-	for (unsigned i = 0; i < PIECES_MAX && off < e->size; i++, off += at->len) {
+	for (; s->pieces < PIECES_MAX && off < e->size; s->pieces++, off += at->len) {
 		if (cs_file_extent(v->store, e, off, &x, &at, NULL) != CS_OK)
 			break;
 		if (cs_chunk_bundle(at->chunk) > newest)
@@ -105,7 +106,7 @@ static int look_at(struct search *s, const struct cs_entry *e, struct cs_error *
 	if (S_ISDIR(e->mode) && push(s, e->children.root, e->children.level) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	if (S_ISREG(e->mode) &&
-	    (e->content == CS_CONTENT_EXTENTS || e->content == CS_CONTENT_PAGES) && is_due(s->v, e))
+	    (e->content == CS_CONTENT_EXTENTS || e->content == CS_CONTENT_PAGES) && is_due(s, e))
 		return cs_verify_files_add(s->v, e, s->seq, err);
 	return CS_OK;
 }

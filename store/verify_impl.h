@@ -8,6 +8,7 @@
  * verify_files.c   do the pieces of a large file make its content?
  * verify_index.c   rows of the index and of the moved table that lead nowhere
  * verify_refs.c    does a reference lead to a sound chunk?
+ * verify_pieces.c  pages of pieces that are known
  * verify_tree.c    one point's pages, entries, sums and digests
  * verify_points.c  points, their names, the trash
  * verify_due.c     what is to be verified this time, and writing down what was
@@ -37,6 +38,7 @@ enum cs_found_id {
 	CS_FOUND_NAME_LOST,
 	CS_FOUND_CATALOG_DAMAGED,
 	CS_FOUND_TRASH_DAMAGED,
+	CS_FOUND_PAGES_DAMAGED,
 	CS_FOUND_IDS,
 };
 
@@ -81,6 +83,14 @@ struct cs_verify_known {
 	cs_chunk root;
 	uint64_t claim;
 	struct cs_found *why;
+};
+
+/* A page of a file's pieces, or what is below an index page of them. */
+struct cs_verify_pieces {
+	cs_chunk page; /* 0: none */
+	uint64_t items, bytes, data;
+	struct cs_found *why; /* not NULL: there is damage */
+	uint8_t level;
 };
 
 /* A slot table, unpacked. */
@@ -128,7 +138,7 @@ struct cs_verify_run {
 	uint64_t taken, passed, ahead; /* ahead: how many may be taken and not passed */
 	bool passing;          /* somebody is at the gate */
 	unsigned running;
-	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS];
+	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS], *first_of[CS_FOUND_IDS];
 	struct cs_flaw *flaws; /* sorted when the threads have ended */
 	size_t nflaws, flaws_cap;
 	struct cs_verify_delta *deltas;
@@ -145,7 +155,9 @@ struct cs_verify_run {
 	struct cs_verify_table tables[CS_VERIFY_TABLES];
 	struct cs_verify_known *known;
 	size_t nknown, known_cap; /* cap: a power of two, an open hash table */
-	uint64_t again; /* entries of damaged directories that were walked more than once */
+	uint64_t again; /* entries of directories that were walked more than once */
+	struct cs_verify_pieces *pieces;
+	size_t npieces, pieces_cap; /* likewise */
 	/* the point being looked at */
 	struct cs_tree *tree;
 	uint64_t entry;  /* counts entries, over all points */
@@ -215,6 +227,10 @@ void cs_verify_tables_release(struct cs_verify_run *v);
 /* All of the point that is open as v->tree. Fails only when verify itself cannot go on. */
 int cs_verify_tree(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 void cs_verify_known_release(struct cs_verify_run *v);
+/* What is known of a page of pieces, or the empty place for it; npieces must not be 0. */
+const struct cs_verify_pieces *cs_verify_pieces_at(const struct cs_verify_run *v, cs_chunk page,
+						   unsigned level);
+void cs_verify_pieces_add(struct cs_verify_run *v, const struct cs_verify_pieces *p);
 
 int cs_verify_points(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 /* The number of the first point record at or after from, damaged ones too: 1, 0 or negative. */

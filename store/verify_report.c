@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOUND_MAX 100000u /* then all others of an id are counted with its first */
+
 static const char *const ids[CS_FOUND_IDS] = {
 	[CS_FOUND_BUNDLE_DAMAGED] = "bundle-damaged",
 	[CS_FOUND_CHUNK_DAMAGED] = "chunk-damaged",
@@ -33,6 +35,7 @@ static const char *const ids[CS_FOUND_IDS] = {
 	[CS_FOUND_NAME_LOST] = "name-lost",
 	[CS_FOUND_CATALOG_DAMAGED] = "catalog-damaged",
 	[CS_FOUND_TRASH_DAMAGED] = "trash-damaged",
+	[CS_FOUND_PAGES_DAMAGED] = "pages-damaged",
 };
 
 static struct cs_found *find(struct cs_verify_run *v, struct cs_found **bucket,
@@ -41,6 +44,8 @@ static struct cs_found *find(struct cs_verify_run *v, struct cs_found **bucket,
 	for (struct cs_found *f = *bucket; f; f = f->chain)
 		if (f->id == id && f->key == key)
 			return f;
+	if (v->result.findings >= FOUND_MAX && v->first_of[id])
+		return v->first_of[id];
 	struct cs_found *f = cs_zalloc(sizeof(*f));
 	if (!f)
 		return NULL;
@@ -52,6 +57,8 @@ static struct cs_found *find(struct cs_verify_run *v, struct cs_found **bucket,
 	*bucket = f;
 	*v->last = f;
 	v->last = &f->next;
+	if (!v->first_of[id])
+		v->first_of[id] = f;
 	v->result.findings++;
 	return f;
 }

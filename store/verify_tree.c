@@ -8,6 +8,11 @@
  * page and by what is claimed of it, and is not looked at again, in this point or
  * another. One with damage below is walked again wherever it is met, so that every
  * path that suffers is counted, as long as that stays within reason.
+ *
+ * A few forged pages can claim to be a sequence that nobody ever came to the end of,
+ * by naming one page again and again. Names and links ascend, so the first page that
+ * does not go on where the last one ended is the end. Pieces of a file may repeat, in
+ * a sound one as well: a page of them is looked at once, and known by its sums.
  */
 #include "verify_impl.h"
 
@@ -17,7 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGAIN_MAX 20000000u /* entries of damaged directories that are walked more than once */
+#define AGAIN_MAX 20000000u /* entries of directories that are walked more than once */
+#define MISSING_MAX 1000u   /* pages of one sequence that are missing, before it is given up */
+#define ANY_CLAIM 1         /* the directory of a page was looked at, whatever was said of it */
 
 /* A subdirectory still to go into: entry i of a page. */
 struct sub {
@@ -43,6 +50,7 @@ struct walk {
 	struct cs_entry sums; /* children_count, subdirs, below */
 	char last_name[CS_NAME_MAX];
 	size_t last_len;
+	struct cs_link last_link;
 	int rc; /* what stops all of it */
 	struct cs_error *err;
 };
@@ -94,14 +102,25 @@ static const struct cs_verify_known *known(struct cs_verify_run *v, const struct
 }
 
 /* Not to remember it costs time only. */
+static void remember_as(struct cs_verify_run *v, cs_chunk root, uint64_t claim, struct cs_found *why)
+{
+	if (!root || (2 * (v->nknown + 1) > v->known_cap && !known_grow(v)))
+		return;
+	struct cs_verify_known *k = place_of(v->known, v->known_cap, root, claim);
+	v->nknown += !k->root;
+	*k = (struct cs_verify_known){ root, claim, why };
+}
+
 static void remember(struct cs_verify_run *v, const struct cs_entry *e, struct cs_found *why)
 {
-	if (!e->children.root || (2 * (v->nknown + 1) > v->known_cap && !known_grow(v)))
-		return;
-	uint64_t claim = claim_of(e);
-	struct cs_verify_known *k = place_of(v->known, v->known_cap, e->children.root, claim);
-	v->nknown += !k->root;
-	*k = (struct cs_verify_known){ e->children.root, claim, why };
+	remember_as(v, e->children.root, claim_of(e), why);
+}
+
+/* It is looked at again: it was damaged, or something else was said of it. */
+static bool is_again(struct cs_verify_run *v, const struct cs_entry *e)
+{
+	return v->nknown && e->children.root &&
+	       place_of(v->known, v->known_cap, e->children.root, ANY_CLAIM)->root;
 }
 
 void cs_verify_known_release(struct cs_verify_run *v)
@@ -109,6 +128,9 @@ void cs_verify_known_release(struct cs_verify_run *v)
 	free(v->known);
 	v->known = NULL;
 	v->nknown = v->known_cap = 0;
+	free(v->pieces);
+	v->pieces = NULL;
+	v->npieces = v->pieces_cap = 0;
 }
 
 /* ---- sequences of pages */
@@ -126,7 +148,9 @@ struct seq {
 	const struct cs_entry *entry; /* whose they are; NULL: the directory's */
 	struct pieces *pieces; /* of a file */
 	uint64_t items, weight; /* so far */
-	bool whole; /* nothing was left out */
+	unsigned missing;
+	bool whole;  /* nothing was left out */
+	bool broken; /* it does not go on */
 };
 
 static void affects_entry(struct walk *w, struct cs_found *f, const struct cs_entry *e)
@@ -189,6 +213,51 @@ static struct cs_page *get_page(struct seq *q, cs_chunk chunk, unsigned level, v
 	return NULL;
 }
 
+/*
+ * A page of pieces, or an index page above some, that was looked at: in any file. True:
+ * that is all that there is to it.
+ */
+static bool is_known_page(struct seq *q, cs_chunk chunk, unsigned level)
+{
+	struct cs_verify_run *v = q->w->v;
+	if (!q->pieces || !v->npieces)
+		return false;
+	const struct cs_verify_pieces *k = cs_verify_pieces_at(v, chunk, level);
+	if (!k->page)
+		return false;
+	q->items += k->items;
+	q->weight += k->bytes;
+	q->pieces->bytes = cs_bytes_add(q->pieces->bytes, k->bytes);
+	q->pieces->data = cs_bytes_add(q->pieces->data, k->data);
+	q->whole &= !k->why;
+	affects_entry(q->w, k->why, q->entry);
+	return true;
+}
+
+static void look_at_page(struct seq *q, cs_chunk chunk, unsigned level,
+			 const struct cs_index_row *row);
+
+/* The same for the first time, and remember it. */
+static void look_at_pieces(struct seq *q, cs_chunk chunk, unsigned level,
+			   const struct cs_index_row *row)
+{
+	struct cs_verify_run *v = q->w->v;
+	uint64_t damage = v->damage, items = q->items;
+	struct pieces *sum = q->pieces, own = { sum->entry, 0, 0 };
+	if (is_known_page(q, chunk, level))
+		return;
+	q->pieces = &own;
+	look_at_page(q, chunk, level, row);
+	q->pieces = sum;
+	sum->bytes = cs_bytes_add(sum->bytes, own.bytes);
+	sum->data = cs_bytes_add(sum->data, own.data);
+	if (q->w->rc == CS_OK)
+		cs_verify_pieces_add(v, &(struct cs_verify_pieces){
+						chunk, q->items - items, own.bytes, own.data,
+						v->damage == damage ? NULL : v->last_why,
+						(uint8_t)level });
+}
+
 /* A page and all below it. The depth is that of a sequence's levels: eight at the most. */
 static void look_at_page(struct seq *q, cs_chunk chunk, unsigned level,
 			 const struct cs_index_row *row)
@@ -199,13 +268,15 @@ static void look_at_page(struct seq *q, cs_chunk chunk, unsigned level,
 	struct cs_page *p = get_page(q, chunk, level, &held);
 	if (!p) {
 		q->whole = false;
+		q->broken |= ++q->missing > MISSING_MAX;
 		q->items += row ? row->below : 0;
 		q->weight += row ? row->weight : 0;
 		return;
 	}
 	if (level) {
-		for (size_t i = 0; i < p->n && w->rc == CS_OK; i++)
-			look_at_page(q, p->rows[i].page, level - 1, &p->rows[i]);
+		for (size_t i = 0; i < p->n && w->rc == CS_OK && !q->broken; i++)
+			(q->pieces ? look_at_pieces : look_at_page)(q, p->rows[i].page, level - 1,
+								    &p->rows[i]);
 		if (w->rc == CS_OK)
 			w->rc = cs_verify_tick(w->v, NULL, w->err);
 	} else {
@@ -213,7 +284,8 @@ static void look_at_page(struct seq *q, cs_chunk chunk, unsigned level,
 		q->items += items_of(p);
 		q->weight += weight_of(p);
 	}
-	if (row && w->rc == CS_OK &&
+	q->whole &= !q->broken;
+	if (row && w->rc == CS_OK && !q->broken &&
 	    (q->items - items != row->below || q->weight - weight != row->weight ||
 	     !key_is_right(p, row)))
 		affects_entry(w, cs_verify_found(w->v, CS_FOUND_TOTALS_WRONG, chunk,
@@ -238,8 +310,8 @@ static void look_at_extents(struct walk *w, struct pieces *c, const struct cs_ex
 {
 	struct cs_found *why;
 	for (size_t i = 0; i < n; i++) {
-		c->bytes += x[i].len;
-		c->data += x[i].chunk ? x[i].len : 0;
+		c->bytes = cs_bytes_add(c->bytes, x[i].len);
+		c->data = cs_bytes_add(c->data, x[i].chunk ? x[i].len : 0);
 		if (x[i].chunk &&
 		    !cs_verify_ref(w->v, x[i].chunk, CS_BUNDLE_DATA, x[i].len, NULL, &why))
 			affects_entry(w, why, c->entry);
@@ -257,7 +329,7 @@ static void look_at_pages(struct walk *w, const struct cs_entry *e)
 	struct pieces c = { e, 0, 0 };
 	struct seq q = { .w = w, .kind = CS_PAGE_EXTENT, .leaf = extent_leaf, .entry = e,
 			 .pieces = &c, .whole = true };
-	look_at_page(&q, e->extents.root, e->extents.level, NULL);
+	look_at_pieces(&q, e->extents.root, e->extents.level, NULL);
 	if (q.whole && w->rc == CS_OK && (c.bytes != e->size || c.data != e->data_bytes))
 		bad_content(w, e, "a file's extents are not as long as the file");
 }
@@ -393,10 +465,13 @@ static void dir_leaf(struct seq *q, cs_chunk page, const struct cs_page *p)
 		cs_tree_page_entry(&p->tree, i, &e);
 		add_up(&w->sums, &e);
 		if (i == 0 && w->last_len &&
-		    cs_key_compare(w->last_name, w->last_len, e.name, e.name_len) >= 0)
+		    cs_key_compare(w->last_name, w->last_len, e.name, e.name_len) >= 0) {
 			cs_verify_affects(w->v, cs_verify_found(w->v, CS_FOUND_TREE_DAMAGED, page,
 								"the names of two pages do not "
 								"ascend"), NULL, 0);
+			q->broken = true;
+			return;
+		}
 		look_at_entry(w, &e);
 		if (w->v->level >= CS_VERIFY_DIGEST) {
 			cs_buf_u8(&w->v->line, '\n');
@@ -450,10 +525,8 @@ static bool is_done(struct walk *w, const struct cs_entry *e)
 {
 	struct cs_verify_run *v = w->v;
 	const struct cs_verify_known *k = known(v, e);
-	if (k && k->why && v->again < AGAIN_MAX) {
-		v->again += e->below.entries < AGAIN_MAX ? e->below.entries : AGAIN_MAX;
+	if (k && k->why && v->again < AGAIN_MAX)
 		return false;
-	}
 	if (k && k->why) {
 		v->entry++;
 		cs_verify_affects(v, k->why, NULL, 0);
@@ -461,6 +534,9 @@ static bool is_done(struct walk *w, const struct cs_entry *e)
 	if (k)
 		return true;
 	struct cs_found *why = NULL;
+	if (v->again >= AGAIN_MAX && is_again(v, e))
+		why = cs_verify_found(v, CS_FOUND_TOTALS_WRONG, e->children.root,
+				      "different things are said of one directory");
 	if (w->depth >= CS_DEPTH_MAX)
 		why = cs_verify_found(v, CS_FOUND_TREE_DAMAGED, e->children.root,
 				      "the tree is too deep");
@@ -491,8 +567,13 @@ static void enter(struct walk *w, const struct cs_node *n)
 	else
 		w->rc = cs_verify_tick(v, (const char *)v->path.data, w->err);
 	v->path.len = f->path_len;
+	bool again = is_again(v, &n->entry);
+	uint64_t before = v->result.entries;
+	remember_as(v, n->entry.children.root, ANY_CLAIM, NULL);
 	if (w->rc == CS_OK)
 		look_at_dir(w);
+	if (again)
+		v->again += v->result.entries - before + 1;
 }
 
 static void leave(struct walk *w)
@@ -547,6 +628,15 @@ static void step(struct walk *w)
 static void link_leaf(struct seq *q, cs_chunk page, const struct cs_page *p)
 {
 	struct cs_verify_run *v = q->w->v;
+	if (p->n && q->items && cs_link_compare(&q->w->last_link, &p->links[0]) >= 0) {
+		cs_verify_affects(v, cs_verify_found(v, CS_FOUND_TREE_DAMAGED, page,
+						     "the hard links of two pages do not ascend"),
+				  NULL, 0);
+		q->broken = true;
+		return;
+	}
+	if (p->n)
+		q->w->last_link = p->links[p->n - 1];
 	for (size_t i = 0; i < p->n; i++) {
 		struct cs_node n;
 		int rc = cs_tree_at(v->tree, p->links[i].first, &n, NULL);
