@@ -32,7 +32,6 @@
 #define LEAF 2u
 #define OVERFLOW 4u
 #define LEAF2 0x20u
-#define KINDS 0x6fu
 #define BIGDATA 1u
 #define SUBDATA 2u
 #define DUPDATA 4u
@@ -140,7 +139,7 @@ static bool page_is_right(const struct look *l, uint64_t number, unsigned kind)
 	if (number < 2 || number >= l->end)
 		return false;
 	const uint8_t *p = l->map + number * l->size;
-	unsigned lower = u16(p + 12), upper = u16(p + 14), flags = u16(p + 10) & KINDS;
+	unsigned lower = u16(p + 12), upper = u16(p + 14), flags = u16(p + 10);
 	if (u64(p) != number || lower < HEAD || lower > upper || upper > l->size || lower & 1)
 		return false;
 	if (flags == (LEAF | LEAF2))
@@ -277,7 +276,7 @@ static int check_list(const struct look *l, const struct node *n, uint64_t *left
 	if (n->flags & BIGDATA) {
 		uint64_t page = u64(n->data), pages = (n->data_len + HEAD + l->size - 1) / l->size;
 		p = l->map + page * l->size;
-		if (pages > l->end - page || u64(p) != page || !(u16(p + 10) & OVERFLOW))
+		if (pages > l->end - page || u64(p) != page || u16(p + 10) != OVERFLOW)
 			return MDB_CORRUPTED;
 		p += HEAD;
 	}
@@ -337,7 +336,7 @@ static bool row_leads_well(struct look *l, const struct node *n, enum tree tree)
 		if (!take(l, page, pages))
 			return false;
 		memcpy(&told, p + 12, sizeof(told));
-		if (u64(p) != page || !(u16(p + 10) & OVERFLOW) || told != pages)
+		if (u64(p) != page || u16(p + 10) != OVERFLOW || told != pages)
 			return false;
 	}
 	if (tree == FREE_TREE) {

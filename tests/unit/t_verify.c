@@ -638,6 +638,183 @@ static void a_wrong_content_is_found_in_one_part(void **state)
 	cs_store_close(s);
 }
 
+/* ---- without end */
+
+static void index_row(struct cs_buf *b, const char *key, cs_chunk page, uint64_t base,
+		      uint64_t below, uint64_t weight)
+{
+	cs_buf_str(b, key, strlen(key));
+	cs_ref_pack(b, page, base);
+	cs_buf_var(b, below);
+	cs_buf_var(b, weight);
+}
+
+/* An index page with the same page n times over. */
+static cs_chunk same_again(struct cs_store *s, uint64_t number, cs_chunk page, unsigned n,
+			   uint64_t below, uint64_t weight)
+{
+	struct cs_buf b = { 0 };
+	uint64_t base = cs_chunk_bundle(page);
+	cs_buf_u8(&b, CS_PAGE_INDEX);
+	cs_buf_var(&b, n);
+	cs_buf_svar(&b, (int64_t)base);
+	for (unsigned i = 0; i < n; i++)
+		index_row(&b, "", page, base, below, weight);
+	assert_false(b.failed);
+	cs_chunk c = add_chunk(s, CS_BUNDLE_META, number, b.data, b.len);
+	cs_buf_release(&b);
+	return c;
+}
+
+#define WIDE 200
+#define TALL 7
+
+/* As many levels of it; *below and *weight become the sums, as far as they may grow. */
+static cs_chunk tower(struct cs_store *s, uint64_t number, cs_chunk page, uint64_t below,
+		      uint64_t weight)
+{
+	for (unsigned i = 0; i < TALL; i++) {
+		page = same_again(s, number + i, page, WIDE, below, weight);
+		below = below < UINT64_C(1) << 32 ? below * WIDE : below;
+		weight = weight < UINT64_C(1) << 50 ? weight * WIDE : weight;
+	}
+	return page;
+}
+
+static void a_file_that_has_no_end(void **state)
+{
+	uint64_t seqs[2];
+	uint8_t page[4096];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	cs_chunk data = chunk_of(s, seqs[0], "dir/f00", false);
+	for (int hole = 0; hole < 2; hole++) {
+		struct cs_entry e = { .name = "f", .name_len = 1, .mode = S_IFREG | 0644, .nlink = 1,
+				      .size = INT64_MAX / 2, .data_bytes = hole ? 0 : INT64_MAX / 2,
+				      .content = CS_CONTENT_PAGES };
+		struct cs_pages_writer w;
+		struct cs_buf b = { 0 };
+		uint64_t at = 20000 + 100 * (uint64_t)hole;
+		cs_pages_writer_init(&w, CS_PAGE_EXTENT, NULL, NULL);
+		assert_int_equal(cs_extent_add(&w, 1000, hole ? 0 : data, 1, NULL), CS_OK);
+		assert_true(cs_pages_take_single(&w, 256, &b));
+		cs_chunk leaf = add_chunk(s, CS_BUNDLE_META, at, b.data, b.len);
+		e.extents = (struct cs_pages){ tower(s, at + 1, leaf, 1, 1000), TALL };
+		cs_chunk c = add_chunk(s, CS_BUNDLE_META, at + 50, page,
+				       pack_entry(&e, page, sizeof(page)));
+		change_root(s, seqs[1], set_children, &c);
+		struct cs_verify_result r = verify(s, CS_VERIFY_DIGEST);
+		assert_non_null(find("totals-wrong")); /* of pages: sums that cannot be */
+		assert_true(r.entries < 1000);
+		verify_with(s, (struct cs_verify_opts){ .older_than = 1, .no_record = true }, &r);
+		/* reading asks for a bounded range, and gets it or an error */
+		struct cs_tree *t;
+		struct cs_node n;
+		struct cs_read got = { 0 };
+		assert_int_equal(cs_tree_open(s, seqs[1], &t, NULL), CS_OK);
+		assert_int_equal(cs_tree_lookup(t, "f", &n, NULL), CS_OK);
+		(void)!cs_file_read(t, &n, 1 << 20, 1 << 20, &got, NULL);
+		cs_read_release(&got);
+		cs_node_release(&n);
+		cs_tree_close(t);
+		cs_buf_release(&b);
+		cs_pages_writer_release(&w);
+	}
+	cs_store_close(s);
+}
+
+static cs_chunk endless;
+static void set_endless(struct cs_entry *e, struct cs_point_record *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	e->children = (struct cs_pages){ endless, TALL };
+	e->children_count = e->below.entries = UINT64_C(1) << 40;
+}
+
+static void set_links(struct cs_entry *e, struct cs_point_record *r, void *arg)
+{
+	(void)e;
+	(void)arg;
+	r->links = (struct cs_pages){ endless, TALL };
+}
+
+static void a_directory_that_has_no_end(void **state)
+{
+	uint64_t seqs[2];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	cs_chunk leaf = chunk_of(s, seqs[0], "dir", true);
+	endless = tower(s, 30000, leaf, 15, 0);
+	change_root(s, seqs[0], set_endless, NULL);
+	struct cs_verify_result r = verify(s, CS_VERIFY_DIGEST);
+	assert_non_null(find("tree-damaged"));
+	assert_true(r.entries < 10000);
+	/* who lists it is told, too */
+	struct cs_tree *t;
+	struct cs_node root;
+	struct cs_dir *d;
+	const struct cs_node *n;
+	int rc, names = 0;
+	assert_int_equal(cs_tree_open(s, seqs[0], &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_root(t, &root, NULL), CS_OK);
+	assert_int_equal(cs_dir_open(t, &root, 0, &d, NULL), CS_OK);
+	while ((rc = cs_dir_next(d, &n, NULL)) == 1)
+		assert_true(names++ < 1000);
+	assert_int_equal(rc, CS_E_CORRUPT);
+	cs_dir_close(d);
+	cs_tree_close(t);
+	/* pages that are not there, again and again */
+	endless = tower(s, 31000, cs_chunk_make(39999, 0), 1, 0);
+	change_root(s, seqs[0], set_endless, NULL);
+	assert_true(verify(s, CS_VERIFY_DIGEST).entries < 10000);
+	assert_non_null(find("chunk-missing"));
+	/* a table of hard links */
+	struct cs_pages_writer w;
+	struct cs_buf b = { 0 };
+	cs_pages_writer_init(&w, CS_PAGE_LINK, NULL, NULL);
+	assert_int_equal(cs_link_add(&w, &(struct cs_link){ 0, 7, 7, 1 }, NULL), CS_OK);
+	assert_true(cs_pages_take_single(&w, 256, &b));
+	leaf = add_chunk(s, CS_BUNDLE_META, 32000, b.data, b.len);
+	endless = tower(s, 32001, leaf, 1, 0);
+	change_root(s, seqs[1], set_links, NULL);
+	verify(s, CS_VERIFY_DIGEST);
+	assert_non_null(find("tree-damaged"));
+	cs_buf_release(&b);
+	cs_pages_writer_release(&w);
+	cs_store_close(s);
+}
+
+/* Subdirectories that say something else of one directory, each. */
+static void a_directory_of_which_much_is_said(void **state)
+{
+	uint64_t seqs[2];
+	static uint8_t page[60000];
+	struct cs_pages_writer w;
+	struct cs_buf b = { 0 };
+	char name[16];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	cs_chunk leaf = chunk_of(s, seqs[0], "dir", true);
+	cs_pages_writer_init(&w, CS_PAGE_DIR, NULL, NULL);
+	for (unsigned i = 0; i < 150; i++) {
+		struct cs_entry e = { .name = name, .mode = S_IFDIR | 0755, .nlink = 2,
+				      .children = { leaf, 0 }, .children_count = 15,
+				      .below = { .entries = 15, .bytes = i } };
+		e.name_len = (uint32_t)snprintf(name, sizeof(name), "%04u", i);
+		assert_int_equal(cs_tree_add(&w, &e, NULL), CS_OK);
+	}
+	assert_true(cs_pages_take_single(&w, sizeof(page), &b));
+	cs_chunk c = add_chunk(s, CS_BUNDLE_META, 33000, b.data, b.len);
+	change_root(s, seqs[1], set_children, &c);
+	struct cs_verify_result r = verify(s, CS_VERIFY_DIGEST);
+	assert_non_null(find("totals-wrong"));
+	assert_true(r.entries < 20000);
+	cs_buf_release(&b);
+	cs_pages_writer_release(&w);
+	cs_store_close(s);
+}
+
 static void other_sums(struct cs_store *s, struct cs_bundle_item *items, uint32_t *n, void *arg)
 {
 	(void)arg;
@@ -1226,6 +1403,9 @@ int main(void)
 		TEST(pieces_that_do_not_make_the_content),
 		TEST(pieces_that_lie_anywhere),
 		TEST(a_wrong_content_is_found_in_one_part),
+		TEST(a_file_that_has_no_end),
+		TEST(a_directory_that_has_no_end),
+		TEST(a_directory_of_which_much_is_said),
 		TEST(sums_of_an_index_page),
 		TEST(names_that_lead_nowhere),
 		TEST(a_mark_goes_when_the_damage_does),
