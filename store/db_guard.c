@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MAPS_MAX 8 /* stores that one process has open */
@@ -98,12 +99,12 @@ static void on_abort(int sig)
 	(void)sig;
 	if (writers > 0) {
 		const char *name = program_invocation_short_name;
-		if (write(STDERR_FILENO, name, strlen(name)) >= 0 &&
-		    write(STDERR_FILENO, text, sizeof(text) - 1) >= 0)
-			_exit(1);
-		_exit(1);
+		const struct iovec line[2] = { { (void *)(uintptr_t)name, strlen(name) },
+					       { (void *)(uintptr_t)text, sizeof(text) - 1 } };
+		(void)!writev(STDERR_FILENO, line, 2);
+		_exit(1); /* the heap is ruined */
 	}
-	sigaction(SIGABRT, &old_abort, NULL); /* abort() raises it again */
+	sigaction(SIGABRT, &old_abort, NULL); /* it is raised once more then */
 }
 
 /* LMDB aborts when this returns. */

@@ -255,10 +255,30 @@ static int all_series(struct cs_verify_run *v, struct cs_error *err)
 	return CS_OK;
 }
 
+/* Each id leads to its point, and each point has one. */
+static int all_ids(struct cs_verify_run *v, struct cs_error *err)
+{
+	struct cs_error why = { .text = "" };
+	struct cs_txn *t;
+	int rc = cs_txn_read(v->store->db, &t, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = cs_ids_lost(t, &why);
+	cs_txn_end(t);
+	if (rc == CS_E_CORRUPT || rc == CS_E_IO)
+		cs_verify_found(v, CS_FOUND_CATALOG_DAMAGED, UINT64_MAX - 1, "the points' ids: %.250s",
+				why.text);
+	else if (rc != CS_OK)
+		return cs_fail(err, rc, "%s", why.text);
+	return CS_OK;
+}
+
 int cs_verify_points(struct cs_verify_run *v, struct cs_error *err)
 {
 	int rc = all_points(v, err);
 	if (rc == CS_OK)
 		rc = all_trash(v, err);
-	return rc == CS_OK ? all_series(v, err) : rc;
+	if (rc == CS_OK)
+		rc = all_series(v, err);
+	return rc == CS_OK ? all_ids(v, err) : rc;
 }

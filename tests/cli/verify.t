@@ -53,6 +53,22 @@ if is_root && getent group nogroup >/dev/null; then
 	fi
 fi
 
+# ---- progress, on a terminal only
+
+if have script && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
+	script -qec "chunkstore verify" /dev/null </dev/null >"$T/shown" 2>&1
+	like "a terminal sees how far it is" "$(tr '\r' '\n' <"$T/shown" | head -n 5)" \
+		"verify +[0-9]+% +[0-9]+ entries"
+	is "and the line is gone at the end" "$(tail -c 500 "$T/shown" | tr '\r' '\n' | grep -c 'all is well')" 1
+	is "no wider than the terminal" "$(tr '\r' '\n' <"$T/shown" | sed 's/\x1b\[K//g' | grep '^verify' | awk 'length > 79' | wc -l)" 0
+	script -qec "chunkstore verify -q" /dev/null </dev/null >"$T/shown" 2>&1
+	is "quiet is quiet there, too" "$(tr -d '\r\n' <"$T/shown")" ""
+else
+	skip "progress: no script(1) here"
+fi
+check "no terminal" chunkstore verify
+is "no progress" "$(stderr)" ""
+
 # ---- damage
 
 # The last bytes of the first bundle that holds the large file: it does not compress.

@@ -30,6 +30,7 @@ struct told {
 	struct seen_again again;
 	unsigned sound; /* bits of points that verify finds nothing wrong with, by seq */
 	bool pages; /* it finds that LMDB's pages are damaged */
+	uint64_t findings;
 };
 
 static struct told *told;
@@ -207,6 +208,7 @@ static void find_sound(void)
 	struct cs_error err;
 
 	guard_alone();
+	told->findings = 1;
 	if (cs_store_open(world_path("store"), NULL, &s, NULL) != CS_OK)
 		_exit(0);
 	int rc = cs_verify(s, &o, &r, &err);
@@ -218,6 +220,7 @@ static void find_sound(void)
 		told->sound |= 1u << seq;
 		cs_tree_close(t);
 	}
+	told->findings = rc == CS_OK ? 0 : r.findings ? r.findings : 1;
 	cs_store_close(s);
 	_exit(0);
 }
@@ -603,6 +606,63 @@ static void damage_where_is_written(void **state)
 	assert_true(bits.by_chance * 100 <= bits.damages && zeroed.by_chance == 0);
 }
 
+/*
+ * A page as it was before the last backup, as a disk leaves it that has lost a write: it is
+ * sound, only old. Verify notices it, or all that a mount shows is right.
+ */
+static void a_write_that_was_lost(void **state)
+{
+	struct cs_store *s = world_open();
+	struct cs_view *v;
+	struct stat st;
+	struct sum sum = { 0 };
+	struct seen *old = before;
+	unsigned noticed = 0, unseen = 0;
+	char what[64] = "", first[64] = "";
+	int status;
+
+	(void)state;
+	some_files(5);
+	world_random("tree/dir1/large", 9, 250000);
+	point_of(s, "db", NULL);
+	world_gc(s);
+	cs_store_close(s);
+	assert_int_equal(open_view(&s, &v), 0);
+	before = seen_all(v);
+	cs_view_close(v);
+	cs_store_close(s);
+	assert_int_equal(fstat(fd, &st), 0);
+	uint8_t *now = malloc((size_t)st.st_size);
+	assert_true(now && pread(fd, now, (size_t)st.st_size, 0) == st.st_size);
+	for (size_t at = 2 * PAGE; at + PAGE <= (size_t)st.st_size; at += PAGE) {
+		static const uint8_t none[PAGE];
+		const uint8_t *was = at + PAGE <= whole_len ? whole + at : none;
+		if (memcmp(was, now + at, PAGE) == 0)
+			continue;
+		snprintf(what, sizeof(what), "page %zu", at / PAGE);
+		put(at, was, PAGE);
+		what_is_sound(&status);
+		bool found = told->findings != 0;
+		assert_int_equal(status, 0);
+		unsigned right = sum.harmless;
+		look_again(&sum, what);
+		noticed += found;
+		if (!found && sum.harmless == right && unseen++ == 0)
+			snprintf(first, sizeof(first), "%s", what);
+		put(at, now + at, PAGE);
+	}
+	free(now);
+	seen_free(before);
+	before = old;
+	assert_int_equal(ftruncate(fd, (off_t)whole_len), 0);
+	put(0, whole, whole_len);
+	no_wrong_answers(&sum, "lost writes");
+	printf("# %u lost writes, %u noticed by verify, %u unseen and not harmless %s\n", sum.damages,
+	       noticed, unseen, first);
+	assert_int_equal(unseen, 0);
+	assert_true(noticed > 0);
+}
+
 /* After it was brought into memory, and before it was read. */
 static void a_value_that_is_cut_off(void **state)
 {
@@ -705,6 +765,7 @@ int main(void)
 		cmocka_unit_test(zeros_for_damaged_content),
 		cmocka_unit_test(a_shorter_file),
 		cmocka_unit_test(a_value_that_is_cut_off),
+		cmocka_unit_test(a_write_that_was_lost),
 		cmocka_unit_test(damage_where_is_written),
 	};
 	cmocka_set_test_filter(getenv("CS_TEST_ONLY"));
