@@ -227,7 +227,7 @@ static void find_sound(void)
 
 static int in_child(void (*fn)(void))
 {
-	int status;
+	int status = 0;
 
 	fflush(NULL);
 	pid_t pid = fork();
@@ -304,7 +304,7 @@ static void write_there(struct sum *sum, const char *what)
 /* With the file as it is now: a new process opens it and looks at everything. */
 static void look_again(struct sum *sum, const char *what)
 {
-	int status;
+	int status = 0;
 	char why[600] = "";
 
 	memset(told, 0, sizeof(*told));
