@@ -92,22 +92,23 @@ uint8_t cs_cur_u8(struct cs_cur *c)
 	return *c->p++;
 }
 
-uint32_t cs_cur_u32(struct cs_cur *c)
+static uint64_t number(struct cs_cur *c, int size)
 {
-	const uint8_t *p = cs_cur_bytes(c, 4);
-	uint32_t v = 0;
-	for (int i = 3; p && i >= 0; i--)
+	const uint8_t *p = cs_cur_bytes(c, (size_t)size);
+	uint64_t v = 0;
+	for (int i = size - 1; p && i >= 0; i--)
 		v = v << 8 | p[i];
 	return v;
 }
 
+uint32_t cs_cur_u32(struct cs_cur *c)
+{
+	return (uint32_t)number(c, 4);
+}
+
 uint64_t cs_cur_u64(struct cs_cur *c)
 {
-	const uint8_t *p = cs_cur_bytes(c, 8);
-	uint64_t v = 0;
-	for (int i = 7; p && i >= 0; i--)
-		v = v << 8 | p[i];
-	return v;
+	return number(c, 8);
 }
 
 uint64_t cs_cur_var_slow(struct cs_cur *c)

@@ -53,6 +53,14 @@ int cs_bundles_del(struct cs_txn *t, uint64_t number, struct cs_error *err) CS_M
 /* The first bundle with a number >= from: 1 and its number and bytes, 0 at the end. */
 int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs_slice *out,
 		    struct cs_error *err) CS_MUST_CHECK;
+/*
+ * All bundles, ascending, in steps, so that no read transaction lasts: one that comes or
+ * goes meanwhile may be met or not. Ends with what fn returns, if that is not CS_OK.
+ */
+typedef int cs_bundle_fn(void *arg, struct cs_txn *t, uint64_t number, struct cs_slice bundle,
+			 struct cs_error *err);
+int cs_bundles_walk(struct cs_db *db, cs_bundle_fn *fn, void *arg,
+		    struct cs_error *err) CS_MUST_CHECK;
 
 /*
  * A row of the moved table: where a chunk went, with a checksum of both

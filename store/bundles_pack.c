@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define KEY_MAX (8 + CS_BUNDLE_RUN * 6)
+#define WALK_STEP 200 /* bundles a read transaction */
 
 struct pack {
 	uint32_t n;
@@ -282,4 +283,30 @@ int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs
 	const struct cs_bundle_stored *b = &p.at[place(&p, from)];
 	*number = b->number;
 	return take(t, b, out, err);
+}
+
+int cs_bundles_walk(struct cs_db *db, cs_bundle_fn *fn, void *arg, struct cs_error *err)
+{
+	uint64_t from = 0, number;
+	int rc = 1; /* there may be more */
+	while (rc == 1) {
+		struct cs_txn *t;
+		struct cs_slice v;
+		rc = cs_txn_read(db, &t, err);
+		if (rc != CS_OK)
+			return rc;
+		for (int i = 0; i < WALK_STEP; i++) {
+			rc = cs_bundles_next(t, from, &number, &v, err);
+			if (rc != 1)
+				break;
+			from = number + 1;
+			rc = fn(arg, t, number, v, err);
+			cs_db_unload(t, v);
+			if (rc != CS_OK)
+				break;
+			rc = 1;
+		}
+		cs_txn_end(t);
+	}
+	return rc;
 }

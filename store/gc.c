@@ -50,6 +50,7 @@
 #include "index.h"
 #include "marks.h"
 #include "reader.h"
+#include "search.h"
 #include "space.h"
 #include "trash.h"
 
@@ -186,18 +187,12 @@ static int delete_bundle(struct gc *g, const struct cs_mark_bundle *b, const str
 /* Rows that led to `old` lead to `new` now: a reference is at most one step from its chunk. */
 static int redirect(struct gc *g, cs_chunk old, cs_chunk new, struct cs_error *err)
 {
-	size_t lo = 0, hi = g->marks.nmoved;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (g->by_to[mid].to < old)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
+	size_t at = cs_search(g->by_to, g->marks.nmoved, sizeof(*g->by_to),
+			      offsetof(struct cs_mark_moved, to), old);
 	int rc = cs_moved_put(g->txn, old, new, err);
-	for (; lo < g->marks.nmoved && g->by_to[lo].to == old && rc == CS_OK; lo++)
-		if (g->by_to[lo].used)
-			rc = cs_moved_put(g->txn, g->by_to[lo].from, new, err);
+	for (; at < g->marks.nmoved && g->by_to[at].to == old && rc == CS_OK; at++)
+		if (g->by_to[at].used)
+			rc = cs_moved_put(g->txn, g->by_to[at].from, new, err);
 	return rc;
 }
 

@@ -3,11 +3,10 @@
 
 #include "alloc.h"
 #include "reach.h"
+#include "search.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define STEP 200 /* rows a read transaction */
 
 void cs_marks_release(struct cs_marks *m)
 {
@@ -17,10 +16,12 @@ void cs_marks_release(struct cs_marks *m)
 	memset(m, 0, sizeof(*m));
 }
 
-static int add_bundle(struct cs_marks *m, uint64_t number, struct cs_slice v,
+static int add_bundle(void *arg, struct cs_txn *t, uint64_t number, struct cs_slice v,
 		      struct cs_error *err)
 {
+	struct cs_marks *m = arg;
 	struct cs_bundle_header h;
+	(void)t;
 	if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
 		h = (struct cs_bundle_header){ 0 }; /* it can be freed when nothing needs it any more */
 	if (cs_grow(&m->bundles, &m->bundles_cap, m->nbundles + 1, sizeof(*m->bundles)) != CS_OK)
@@ -30,32 +31,6 @@ static int add_bundle(struct cs_marks *m, uint64_t number, struct cs_slice v,
 					 h.flags & CS_BUNDLE_DELTAS, false };
 	m->nbytes += (h.nslots + 7) / 8;
 	return CS_OK;
-}
-
-static int list_bundles(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
-{
-	uint64_t from = 0, number;
-	int rc = 1; /* 1: there may be more */
-	while (rc == 1) {
-		struct cs_txn *t;
-		struct cs_slice v;
-		rc = cs_txn_read(s->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		for (int i = 0; i < STEP; i++) {
-			rc = cs_bundles_next(t, from, &number, &v, err);
-			if (rc != 1)
-				break;
-			from = number + 1;
-			rc = add_bundle(m, number, v, err);
-			cs_db_unload(t, v);
-			if (rc != CS_OK)
-				break;
-			rc = 1;
-		}
-		cs_txn_end(t);
-	}
-	return rc;
 }
 
 static int list_moved(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
@@ -112,7 +87,7 @@ static int list(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
 {
 	struct cs_marks now = { .listed = m->listed, .skip = m->skip, .arg = m->arg,
 				.points_end = m->points_end };
-	int rc = list_bundles(&now, s, err);
+	int rc = cs_bundles_walk(s->db, add_bundle, &now, err);
 	if (rc == CS_OK)
 		rc = list_moved(&now, s, err);
 	if (rc == CS_OK && !(now.bits = cs_zalloc(now.nbytes + 1)))
@@ -132,15 +107,8 @@ static int list(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
 
 size_t cs_marks_at(const struct cs_marks *m, uint64_t from)
 {
-	size_t lo = 0, hi = m->nbundles;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (m->bundles[mid].number < from)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return cs_search(m->bundles, m->nbundles, sizeof(*m->bundles),
+			 offsetof(struct cs_mark_bundle, number), from);
 }
 
 static struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t number)
@@ -151,15 +119,9 @@ static struct cs_mark_bundle *find_bundle(const struct cs_marks *m, uint64_t num
 
 static struct cs_mark_moved *find_moved(struct cs_marks *m, cs_chunk from)
 {
-	size_t lo = 0, hi = m->nmoved;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (m->moved[mid].from < from)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < m->nmoved && m->moved[lo].from == from ? &m->moved[lo] : NULL;
+	size_t i = cs_search(m->moved, m->nmoved, sizeof(*m->moved),
+			     offsetof(struct cs_mark_moved, from), from);
+	return i < m->nmoved && m->moved[i].from == from ? &m->moved[i] : NULL;
 }
 
 /*

@@ -119,27 +119,41 @@ int cs_restore_dir_use(struct cs_restore_run *run, struct cs_restore_dir *d, str
 	return CS_OK;
 }
 
-char *cs_restore_below(const struct cs_restore_dir *d, const char *name, size_t name_len,
-		       size_t *out_len)
+/* name in d, with the directories above it up to the one before `end`. */
+static char *join(const struct cs_restore_dir *d, const struct cs_restore_dir *end,
+		  const char *name, size_t name_len, size_t *out_len)
 {
 	size_t len = name_len, at;
-	for (const struct cs_restore_dir *p = d; p->parent; p = p->parent)
+	for (const struct cs_restore_dir *p = d; p != end; p = p->parent)
 		len += p->name_len + 1;
 	char *raw = cs_alloc(len + 1);
 	if (!raw)
 		return NULL;
 	at = len - name_len;
 	memcpy(raw + at, name, name_len);
-	for (const struct cs_restore_dir *p = d; p->parent; p = p->parent) {
+	for (const struct cs_restore_dir *p = d; p != end; p = p->parent) {
 		raw[--at] = '/';
 		at -= p->name_len;
 		memcpy(raw + at, p->name, p->name_len);
 	}
-	if (name_len == 0 && len > 0)
-		len--; /* the directory itself: no slash behind it */
+	if (name_len == 0 && len > (end ? 0 : 1))
+		len--; /* the directory itself: no slash behind it, but for that of the root */
 	raw[len] = '\0';
 	*out_len = len;
 	return raw;
+}
+
+static const struct cs_restore_dir *top_of(const struct cs_restore_dir *d)
+{
+	while (d->parent)
+		d = d->parent;
+	return d;
+}
+
+char *cs_restore_below(const struct cs_restore_dir *d, const char *name, size_t name_len,
+		       size_t *out_len)
+{
+	return join(d, top_of(d), name, name_len, out_len);
 }
 
 bool cs_restore_excluded(const struct cs_restore_run *run, const struct cs_restore_dir *d,
@@ -163,21 +177,10 @@ bool cs_restore_excluded(const struct cs_restore_run *run, const struct cs_resto
 
 char *cs_restore_path(const struct cs_restore_dir *d, const char *name, size_t name_len)
 {
-	size_t len = name_len, at;
-	for (const struct cs_restore_dir *p = d; p; p = p->parent)
-		len += p->name_len + 1;
-	char *raw = cs_alloc(len + 1);
+	size_t len;
+	char *raw = join(d, NULL, name, name_len, &len);
 	if (!raw)
 		return NULL;
-	at = len - name_len;
-	memcpy(raw + at, name, name_len);
-	for (const struct cs_restore_dir *p = d; p; p = p->parent) {
-		raw[--at] = '/';
-		at -= p->name_len;
-		memcpy(raw + at, p->name, p->name_len);
-	}
-	if (name_len == 0 && len > 1)
-		len--; /* the directory itself: no slash behind it */
 	size_t want = cs_text_escape(raw, len, false, NULL, 0);
 	char *out = cs_alloc(want + 1);
 	if (out)

@@ -29,7 +29,6 @@ int cs_store_announce(struct cs_store *s, uint64_t generation, struct cs_error *
 	return cs_leases_announce(s->leases, generation, err);
 }
 
-/* 1, or negative. */
 static int count_deltas(struct cs_slice v, const struct cs_bundle_header *h,
 			struct cs_store_stats *st, struct cs_error *err)
 {
@@ -45,7 +44,7 @@ static int count_deltas(struct cs_slice v, const struct cs_bundle_header *h,
 				st->delta_stored_bytes += slots[i].frame_len;
 			}
 	free(slots);
-	return rc == CS_OK ? 1 : rc;
+	return rc;
 }
 
 static int count_range(struct cs_txn *t, uint64_t range, struct cs_store_stats *st,
@@ -61,46 +60,40 @@ static int count_range(struct cs_txn *t, uint64_t range, struct cs_store_stats *
 	st->ranges_damaged += row.damaged != 0;
 	if (at && (!st->verified || at < st->verified))
 		st->verified = at;
-	return 1;
+	return CS_OK;
 }
 
-/* Headers of bundles, in steps, so that no read transaction lasts. */
+struct count {
+	struct cs_store_stats *st;
+	uint64_t range; /* that was counted last */
+};
+
+static int count_bundle(void *arg, struct cs_txn *t, uint64_t number, struct cs_slice v,
+			struct cs_error *err)
+{
+	struct count *c = arg;
+	struct cs_store_stats *st = c->st;
+	struct cs_bundle_header h;
+	int rc = CS_OK;
+	st->bundles++;
+	if (c->range != cs_checked_range(number)) {
+		c->range = cs_checked_range(number);
+		rc = count_range(t, c->range, st, err);
+	}
+	st->stored_bytes += v.len;
+	if (rc != CS_OK || cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
+		return rc; /* a damaged one is verify's business */
+	st->chunks += h.nslots;
+	st->raw_bytes += h.raw_len;
+	if (h.kind == CS_BUNDLE_META)
+		st->meta_stored_bytes += v.len;
+	return h.flags & CS_BUNDLE_DELTAS ? count_deltas(v, &h, st, err) : CS_OK;
+}
+
 static int count_bundles(struct cs_store *s, struct cs_store_stats *st, struct cs_error *err)
 {
-	uint64_t from = 0, number, range = UINT64_MAX;
-	int rc = 1;
-	while (rc == 1) {
-		struct cs_txn *t;
-		struct cs_slice v;
-		rc = cs_txn_read(s->db, &t, err);
-		if (rc != CS_OK)
-			return rc;
-		rc = 1;
-		for (int i = 0; i < 1000 && rc == 1; i++) {
-			struct cs_bundle_header h;
-			rc = cs_bundles_next(t, from, &number, &v, err);
-			if (rc != 1)
-				break;
-			from = number + 1;
-			st->bundles++;
-			if (range != cs_checked_range(number)) {
-				range = cs_checked_range(number);
-				if ((rc = count_range(t, range, st, err)) != 1)
-					break;
-			}
-			st->stored_bytes += v.len;
-			if (cs_bundle_header_unpack(v.data, v.len, &h) != CS_OK)
-				continue; /* verify's business */
-			st->chunks += h.nslots;
-			st->raw_bytes += h.raw_len;
-			if ((h.flags & CS_BUNDLE_DELTAS) && (rc = count_deltas(v, &h, st, err)) != 1)
-				break;
-			if (h.kind == CS_BUNDLE_META)
-				st->meta_stored_bytes += v.len;
-		}
-		cs_txn_end(t);
-	}
-	return rc;
+	struct count c = { st, UINT64_MAX };
+	return cs_bundles_walk(s->db, count_bundle, &c, err);
 }
 
 /* 1: the next point that is listed, with its size; 0: there is none. */
