@@ -38,22 +38,6 @@ static cs_chunk base_of(struct cs_store *s, cs_chunk chunk)
 	return base;
 }
 
-static void same(struct cs_store *s, uint64_t seq, const char *path)
-{
-	struct cs_tree *t;
-	char name[64];
-	snprintf(name, sizeof(name), "tree/%s", path);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	world_same(t, path, name);
-	cs_tree_close(t);
-}
-
-static void reopen(struct cs_store **s)
-{
-	cs_store_close(*s);
-	*s = world_open();
-}
-
 static uint64_t chunks_in(struct cs_store *s)
 {
 	struct cs_store_stats st;
@@ -71,7 +55,7 @@ static void a_changed_file_is_a_delta_of_depth_one(void **state)
 	assert_int_equal(cs_store_stats(s, &before, NULL), CS_OK);
 	put_version("tree/f", 1, 3);
 	uint64_t second = world_back_up(s, "t");
-	same(s, second, "f");
+	world_unchanged(s, second, "f");
 	put_version("tree/f", 1, 6);
 	uint64_t third = world_back_up(s, "t");
 	assert_int_equal(cs_store_stats(s, &after, NULL), CS_OK);
@@ -81,8 +65,8 @@ static void a_changed_file_is_a_delta_of_depth_one(void **state)
 	assert_true(base_of(s, chunk_of(s, third, "f")) == first);
 	assert_true(after.stored_bytes - before.stored_bytes < 4000);
 	assert_true(after.deltas >= 2);
-	reopen(&s);
-	same(s, third, "f");
+	world_reopen(&s);
+	world_unchanged(s, third, "f");
 	world_verify(s);
 	cs_store_close(s);
 }
@@ -96,7 +80,7 @@ static void a_file_that_became_another_is_stored_whole(void **state)
 	put_version("tree/f", 2, 0);
 	uint64_t second = world_back_up(s, "t");
 	assert_true(base_of(s, chunk_of(s, second, "f")) == 0);
-	same(s, second, "f");
+	world_unchanged(s, second, "f");
 	world_verify(s);
 	cs_store_close(s);
 }
@@ -120,7 +104,7 @@ static void a_place_in_a_large_file_costs_little(void **state)
 	print_message("5 places in 3 MiB: %llu bytes\n",
 		      (unsigned long long)(after.stored_bytes - before.stored_bytes));
 	assert_true(after.stored_bytes - before.stored_bytes < 16000);
-	same(s, second, "image");
+	world_unchanged(s, second, "image");
 	world_verify(s);
 	cs_store_close(s);
 }
@@ -135,9 +119,9 @@ static void a_base_lives_as_long_as_its_delta(void **state)
 	uint64_t second = world_back_up(s, "t");
 	world_purge(s, first);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
-	same(s, second, "f");
+	world_unchanged(s, second, "f");
 	assert_true(base_of(s, chunk_of(s, second, "f")) != 0);
 	world_purge(s, second);
 	world_gc(s);
@@ -178,18 +162,18 @@ static void gc_may_move_a_base_and_a_delta(void **state)
 	(void)state;
 	struct cs_store *s = world_open();
 	uint64_t second = with_moved_base(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
-	same(s, second, "f");
+	world_unchanged(s, second, "f");
 	/* the next delta builds on it where it is now */
 	put_version("tree/f", 1, 5);
 	uint64_t third = world_back_up(s, "t");
 	assert_true(base_of(s, chunk_of(s, third, "f")) != 0);
 	world_purge(s, second);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
-	same(s, third, "f");
+	world_unchanged(s, third, "f");
 	world_gc(s);
 	world_verify(s);
 	cs_store_close(s);
@@ -221,13 +205,13 @@ static void a_delta_moves_as_it_is(void **state)
 	assert_true(world_gc(s).bundles_rewritten > 0);
 	world_purge(s, first);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
 	assert_true(base_of(s, chunk_of(s, third, "0")) != 0);
 	for (int i = 0; i < 6; i++) {
 		char name[32];
 		snprintf(name, sizeof(name), "%d", i);
-		same(s, third, name);
+		world_unchanged(s, third, name);
 	}
 	cs_store_close(s);
 }
@@ -243,12 +227,12 @@ static void a_found_delta_with_a_moved_base_is_stored_again(void **state)
 	uint64_t second = with_moved_base(s);
 	uint64_t other = world_back_up(s, "other");
 	assert_true(chunk_of(s, other, "f") != chunk_of(s, second, "f"));
-	same(s, other, "f");
+	world_unchanged(s, other, "f");
 	world_purge(s, second);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
-	same(s, other, "f");
+	world_unchanged(s, other, "f");
 	cs_store_close(s);
 }
 
@@ -264,9 +248,9 @@ static void a_found_delta_is_used_again(void **state)
 	world_purge(s, first);
 	world_purge(s, second);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	world_verify(s);
-	same(s, other, "f");
+	world_unchanged(s, other, "f");
 	cs_store_close(s);
 }
 
@@ -280,7 +264,7 @@ static void a_store_without_the_feature_gets_none(void **state)
 	s->header.incompat &= ~CS_FEATURE_DELTAS;
 	world_back_up(s, "t");
 	put_version("tree/f", 1, 3);
-	same(s, world_back_up(s, "t"), "f");
+	world_unchanged(s, world_back_up(s, "t"), "f");
 	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
 	assert_int_equal(st.deltas, 0);
 	cs_store_close(s);
@@ -409,7 +393,7 @@ static void a_damaged_base_is_told_of_with_all_that_need_it(void **state)
 	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ number, copy, v.len }, 1, NULL), CS_OK);
 	free(copy);
 	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
-	reopen(&s);
+	world_reopen(&s);
 
 	findings[0] = 0;
 	assert_int_equal(cs_verify(s, &o, &r, NULL), CS_E_CORRUPT);
@@ -420,7 +404,7 @@ static void a_damaged_base_is_told_of_with_all_that_need_it(void **state)
 	assert_non_null(strstr(findings, "4 paths in 2 points"));
 	assert_null(strstr(findings, ":new:"));
 	assert_int_equal(read_chunk(s, chunk_of(s, second, "f")), CS_E_CORRUPT);
-	same(s, second, "new");
+	world_unchanged(s, second, "new");
 	cs_store_close(s);
 }
 

@@ -1097,46 +1097,30 @@ static uint64_t back_up(struct cs_store *s, bool heal, struct cs_backup_result *
 	return r->point.seq;
 }
 
-static void same(struct cs_store *s, uint64_t seq, const char *path)
-{
-	struct cs_tree *t;
-	char name[64];
-	snprintf(name, sizeof(name), "tree/%s", path);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	world_same(t, path, name);
-	cs_tree_close(t);
-}
-
-static void reopen(struct cs_store **s)
-{
-	cs_store_close(*s);
-	*s = world_open();
-}
-
 static void a_backup_heals(int kind)
 {
 	uint64_t seqs[2];
 	struct cs_backup_result r;
 	struct cs_store *s = filled(seqs);
 	spoil_all(s, kind, UINT64_MAX);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
-	reopen(&s);
+	world_reopen(&s);
 	back_up(s, true, &r);
 	assert_true(r.chunks_healed > 0);
-	reopen(&s);
+	world_reopen(&s);
 	/* the damaged bundles are still there, and nothing suffers from them */
 	assert_int_equal(verify(s, 0).damaged_points, 0);
 	for (size_t i = 0; i < nfound; i++)
 		assert_string_equal(found[i].id, "bundle-damaged");
 	assert_false(point(s, seqs[0]).damaged);
-	same(s, seqs[0], "dir/f03");
-	same(s, seqs[1], "other");
+	world_unchanged(s, seqs[0], "dir/f03");
+	world_unchanged(s, seqs[1], "other");
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
-	same(s, seqs[0], "dir/f03");
-	same(s, seqs[1], "other");
+	world_unchanged(s, seqs[0], "dir/f03");
+	world_unchanged(s, seqs[1], "other");
 	world_gc(s);
 	assert_int_equal(verify(s, 0).findings, 0);
 	cs_store_close(s);
@@ -1159,15 +1143,15 @@ static void a_backup_heals_pages(void **state)
 	(void)state;
 	struct cs_store *s = filled(seqs);
 	spoil_all(s, CS_BUNDLE_META, UINT64_MAX);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
-	reopen(&s);
+	world_reopen(&s);
 	back_up(s, true, &r);
 	assert_true(r.chunks_healed > 0);
-	reopen(&s);
+	world_reopen(&s);
 	verify(s, 0);
 	assert_false(point(s, seqs[1]).damaged);
-	same(s, seqs[1], "dir/f03");
+	world_unchanged(s, seqs[1], "dir/f03");
 	cs_store_close(s);
 }
 
@@ -1178,23 +1162,23 @@ static void what_is_met_elsewhere_heals_without_being_stored_again(void **state)
 	(void)state;
 	struct cs_store *s = filled(seqs);
 	spoil_all(s, CS_BUNDLE_DATA, UINT64_MAX);
-	reopen(&s);
+	world_reopen(&s);
 	uint64_t third = world_back_up(s, "t"); /* all files read: stored again, and for itself only */
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
 	back_up(s, true, &r);
 	assert_true(r.chunks_healed > 0 && r.point.added_raw < 3000);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 0);
-	same(s, seqs[0], "dir/f00");
+	world_unchanged(s, seqs[0], "dir/f00");
 	/* what it was healed with is needed by those that refer to the old number */
 	world_purge(s, third);
 	world_purge(s, r.point.seq);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
-	same(s, seqs[0], "dir/f00");
-	same(s, seqs[1], "other");
+	world_unchanged(s, seqs[0], "dir/f00");
+	world_unchanged(s, seqs[1], "other");
 	cs_store_close(s);
 }
 
@@ -1213,19 +1197,19 @@ static void deltas_on_what_is_damaged_are_healed(void **state)
 	uint64_t second = world_back_up(s, "t");
 	uint64_t base = cs_chunk_bundle(chunk_of(s, second, "f", false));
 	spoil_all(s, CS_BUNDLE_DATA, base); /* the delta's bundle is sound, its base is not */
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
-	reopen(&s);
+	world_reopen(&s);
 	uint64_t third = back_up(s, true, &r);
 	assert_int_equal(r.chunks_healed, 1);
-	reopen(&s);
+	world_reopen(&s);
 	verify(s, 0);
 	assert_false(point(s, second).damaged);
-	same(s, second, "f");
+	world_unchanged(s, second, "f");
 	world_purge(s, third);
 	world_gc(s);
-	reopen(&s);
-	same(s, second, "f");
+	world_reopen(&s);
+	world_unchanged(s, second, "f");
 	assert_false(point(s, second).damaged);
 	cs_store_close(s);
 }
@@ -1258,23 +1242,23 @@ static void another_store_has_it(void **state)
 	(void)state;
 	struct cs_store *s = filled(seqs), *from = other_store();
 	spoil_all(s, CS_BUNDLE_DATA, UINT64_MAX);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(repair(s, from).bundles_damaged, 0); /* nobody wrote that down yet */
 	assert_int_equal(verify(s, 0).damaged_points, 2);
 	struct cs_repair_result done = repair(s, from);
 	assert_int_equal(done.chunks_healed, 16);
 	assert_int_equal(done.chunks_lost, 0);
 	assert_int_equal(done.bundles_removed, done.bundles_damaged);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify_with(s, (struct cs_verify_opts){ .older_than = 3600 }, &r), CS_OK);
 	assert_true(r.points == 2 && !point(s, seqs[0]).damaged && !point(s, seqs[1]).damaged);
 	assert_int_equal(verify(s, 0).findings, 0);
-	same(s, seqs[0], "dir/f03");
+	world_unchanged(s, seqs[0], "dir/f03");
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
-	same(s, seqs[0], "dir/f03");
-	same(s, seqs[1], "other");
+	world_unchanged(s, seqs[0], "dir/f03");
+	world_unchanged(s, seqs[1], "other");
 	assert_int_equal(cs_repair(s, &(struct cs_repair_opts){ .from = s }, &done, NULL),
 			 CS_E_USAGE);
 	cs_store_close(from);
@@ -1288,18 +1272,18 @@ static void what_is_left_of_a_bundle_is_used(void **state)
 	(void)state;
 	struct cs_store *s = filled(seqs);
 	spoil_all(s, CS_BUNDLE_DATA, cs_chunk_bundle(chunk_of(s, seqs[0], "dir/f00", false)) + 1);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
 	assert_int_equal(find("bundle-damaged")->paths, 30);
 	struct cs_repair_result done = repair(s, NULL);
 	assert_int_equal(done.chunks_healed, 14);
 	assert_int_equal(done.chunks_lost, 1);
 	assert_int_equal(done.bundles_removed, 0);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
 	assert_int_equal(find("bundle-damaged")->paths, 2);
 	assert_true(point(s, seqs[0]).damaged);
-	same(s, seqs[0], "dir/f03");
+	world_unchanged(s, seqs[0], "dir/f03");
 	done = repair(s, NULL);
 	assert_int_equal(done.chunks_healed, 0);
 	/* the last one is in the source */
@@ -1308,13 +1292,13 @@ static void what_is_left_of_a_bundle_is_used(void **state)
 	assert_int_equal(r.chunks_healed, 1);
 	done = repair(s, NULL);
 	assert_int_equal(done.bundles_removed, 1);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
 	assert_false(point(s, seqs[0]).damaged);
 	world_gc(s);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
-	same(s, seqs[0], "dir/f14");
+	world_unchanged(s, seqs[0], "dir/f14");
 	cs_store_close(s);
 }
 
@@ -1364,7 +1348,7 @@ static void what_follows_is_made_anew(void **state)
 				   (struct cs_slice){ buf.data, buf.len }, NULL), CS_OK);
 	commit(t);
 	change_root(s, seqs[1], one_byte_more, NULL);
-	reopen(&s);
+	world_reopen(&s);
 	assert_true(verify(s, 0).findings > 4);
 	r = rebuild(s);
 	assert_int_equal(r.index_added, n);
@@ -1372,7 +1356,7 @@ static void what_follows_is_made_anew(void **state)
 	assert_int_equal(r.moved_removed, 1);
 	assert_int_equal(r.points_changed, 2);
 	assert_int_equal(r.series_changed, 1);
-	reopen(&s);
+	world_reopen(&s);
 	assert_int_equal(verify(s, 0).findings, 0);
 	assert_string_equal(point(s, seqs[0]).name, p.name);
 	back_up(s, true, &b);

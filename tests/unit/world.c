@@ -70,6 +70,12 @@ struct cs_store *world_open(void)
 	return s;
 }
 
+void world_reopen(struct cs_store **s)
+{
+	cs_store_close(*s);
+	*s = world_open();
+}
+
 uint64_t world_back_up(struct cs_store *s, const char *series)
 {
 	struct cs_backup_opts o = { .series = series, .root = world_path("tree"), .force = true };
@@ -141,4 +147,14 @@ void world_same(struct cs_tree *t, const char *path, const char *name)
 	cs_read_release(&r);
 	cs_node_release(&n);
 	close(fd);
+}
+
+void world_unchanged(struct cs_store *s, uint64_t seq, const char *path)
+{
+	struct cs_tree *t;
+	char name[64];
+	snprintf(name, sizeof(name), "tree/%s", path);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	world_same(t, path, name);
+	cs_tree_close(t);
 }

@@ -17,6 +17,8 @@ void world_random(const char *name, uint64_t seed, size_t len);
 
 /* The store `store`, made when it is not there; for writing. */
 struct cs_store *world_open(void);
+/* Close it and open it again: nothing of it is in memory. */
+void world_reopen(struct cs_store **s);
 /* A point of `tree`, every file read. Its seq. */
 uint64_t world_back_up(struct cs_store *s, const char *series);
 /* Forget a point for good. */
@@ -26,5 +28,7 @@ struct cs_gc_result world_gc(struct cs_store *s);
 void world_verify(struct cs_store *s);
 /* Every byte of a point's file is the scratch file's. */
 void world_same(struct cs_tree *t, const char *path, const char *name);
+/* The same of a point of `tree` in which the file has not changed since. */
+void world_unchanged(struct cs_store *s, uint64_t seq, const char *path);
 
 #endif
