@@ -73,28 +73,28 @@ static _Thread_local struct listener *self;
 
 static void *listen_on(void *arg);
 
-/* Called with the lock held. */
+/* Called with the lock held. When it fails, whoever has answered listens again. */
 static void call_one(struct cs_loop *l)
 {
 	struct listener *one = l->sleeping;
 
 	if (one) {
 		l->sleeping = one->below;
+		one->listening = true;
+		l->listening++;
 		pthread_cond_signal(&one->call);
 	} else if (l->started < l->max) {
 		one = &l->listener[l->started];
 		one->loop = l;
+		one->listening = true;
 		pthread_cond_init(&one->call, NULL);
 		if (cs_thread_start(&one->thread, listen_on, one) != 0) {
 			pthread_cond_destroy(&one->call);
-			return; /* whoever has answered listens again */
+			return;
 		}
 		l->started++;
-	} else {
-		return;
+		l->listening++;
 	}
-	one->listening = true;
-	l->listening++;
 }
 
 static void stop_listening(struct cs_loop *l, struct listener *me)
@@ -175,7 +175,7 @@ static void note_asker(struct cs_loop *l, const struct fuse_buf *buf)
 	if (wanted == atomic_exchange(&l->wanted, wanted))
 		return;
 	pthread_mutex_lock(&l->lock);
-	while (l->listening < wanted && !l->over && (l->sleeping || l->started < l->max))
+	for (unsigned i = l->listening; i < wanted && !l->over; i++)
 		call_one(l);
 	pthread_mutex_unlock(&l->lock);
 }
