@@ -167,8 +167,9 @@ int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out, struc
 	cs_db_guard_writer(true);
 	GUARDED(rc, cs_db_check_begin(t));
 	if (rc) {
+		rc = cs_db_fail(db, rc, "write", err); /* which asks what ended the last call */
 		cs_txn_end(t);
-		return cs_db_fail(db, rc, "write", err);
+		return rc;
 	}
 	*out = t;
 	return CS_OK;
