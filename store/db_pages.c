@@ -370,6 +370,17 @@ static bool go_through(struct look *l, uint64_t root, enum tree tree, int depth)
 	return good;
 }
 
+/* How many pages the snapshot has. EAGAIN: its meta page is gone. */
+static int read_end(struct look *l, uint64_t id)
+{
+	const uint8_t *m = l->map + (id & 1) * l->size + META_AT;
+	uint64_t last = u64(m + 120);
+	if (u64(m + 128) != id)
+		return EAGAIN;
+	l->end = last < l->end ? last + 1 : 0;
+	return 0;
+}
+
 static int check_all(struct look *l, uint64_t id, bool *good)
 {
 	uint8_t m[META_AT + 136];
@@ -377,9 +388,6 @@ static int check_all(struct look *l, uint64_t id, bool *good)
 	const uint8_t *p = m + META_AT;
 	if (u64(p + 128) != id)
 		return EAGAIN;
-	if (u64(p + 120) >= l->end)
-		return 0;
-	l->end = u64(p + 120) + 1;
 	*good = go_through(l, u64(p + 24 + 40), FREE_TREE, 0) &&
 		go_through(l, u64(p + 24 + TREE_SIZE + 40), MAIN_TREE, 0);
 	return 0;
@@ -392,12 +400,14 @@ static int check_snapshot(struct cs_txn *t, bool *good)
 	*good = true;
 	if (!begin(&l, t))
 		return 0;
-	/* free pages may lie behind the end of the file; what is never touched takes no memory */
-	l.end = t->db->map_len / l.size;
+	*good = false;
+	l.end = t->db->map_len / l.size; /* free pages may lie behind the end of the file */
+	GUARDED(rc, read_end(&l, cs_txn_number(t)));
+	if (rc != 0 || !l.end)
+		return rc;
 	l.taken = cs_zalloc((size_t)(l.end / 8 + 1));
 	if (!l.taken)
 		return ENOMEM;
-	*good = false;
 	GUARDED(rc, check_all(&l, cs_txn_number(t), good));
 	free(l.taken);
 	return rc;

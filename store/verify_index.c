@@ -143,8 +143,9 @@ int cs_verify_index(struct cs_verify_run *v, struct cs_error *err)
 	struct cs_error why = { 0 };
 	uint64_t count = 0;
 	int rc = check_pages(v, err);
-	if (rc == CS_OK)
-		rc = tolerate(v, check_moved(v, &why), CS_FOUND_MOVED_DAMAGED, &why, err);
+	if (rc != CS_OK)
+		return rc;
+	rc = tolerate(v, check_moved(v, &why), CS_FOUND_MOVED_DAMAGED, &why, err);
 	if (rc == CS_OK)
 		rc = all_rows(v, NULL, &count, &why);
 	if (rc == CS_OK && count != v->indexed && !v->result.ranges_skipped) {

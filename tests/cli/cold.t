@@ -31,11 +31,14 @@ else
 	num "files were read ahead" "$(calls 'readahead(')" -ge 300
 	is "what is left out was not looked at" "$(calls never-)" 0
 	is "nor was anything opened but files and directories" "$(calls 'pipe\|link')" 0
-	find "$T/a" -type f -exec cat {} + >/dev/null
-	check "warm" traced chunkstore backup -q --series t --root "$T/a"
+	for series in t u v w x; do # the kernel may take pages away at any time
+		find "$T/a" -type f -exec cat {} + >/dev/null
+		check "warm" traced chunkstore backup -q --series $series --root "$T/a"
+		[ "$(calls 'preadv2.*EAGAIN')" -gt 0 ] || break
+	done
 	is "nobody goes ahead" "$(calls 'readahead(')" 0
 	forget_pages
-	check "a point with a parent" traced chunkstore backup -q --series t --root "$T/a"
+	check "a point with a parent" traced chunkstore backup -q --series $series --root "$T/a"
 	is "nor does anybody when nothing is read" "$(calls 'readahead(')" 0
 fi
 check "restore" chunkstore restore s "$T/r"

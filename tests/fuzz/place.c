@@ -7,9 +7,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -23,12 +25,25 @@ static pid_t owner;
 
 /* ---- the place */
 
+/* A forged entry may be immutable. */
+static void make_mutable(int at, const char *name)
+{
+	int fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), none = 0;
+
+	if (fd >= 0) {
+		(void)ioctl(fd, FS_IOC_SETFLAGS, &none);
+		close(fd);
+	}
+}
+
 static void clear_at(int at, const char *name)
 {
 	struct stat st;
 
 	if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return;
+	if (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))
+		make_mutable(at, name);
 	if (S_ISDIR(st.st_mode)) {
 		int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
