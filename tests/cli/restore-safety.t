@@ -228,8 +228,8 @@ if have strace && ! is_sanitized && traced true 2>/dev/null; then
 	done
 	check "in place" traced chunkstore restore -q --in-place rights "$T/rights.2"
 	is "what is open or set-ID is closed before" \
-		"$(grep -oE "rights.2/large>, 0[0-7]+\)|pwrite.*rights.2/large" "$T/trace" | head -n 2 | sed 's/.*large>, //; s/pwrite.*/pwrite/' | tr '\n' ' ')" \
-		"$(printf '0%o) pwrite ' $((0$(stat -c %a "$T/rights/large") & 01777)))"
+		"$(grep -oE "rights.2/large>, 0[0-7]+|pwrite.*rights.2/large" "$T/trace" | head -n 2 | sed 's/.*large>, //; s/pwrite.*/pwrite/' | tr '\n' ' ')" \
+		"$(printf '0%o pwrite ' $((0$(stat -c %a "$T/rights/large") & 01777)))"
 	check "and all is right" treecmp "$T/rights" "$T/rights.2"
 fi
 
