@@ -338,6 +338,7 @@ static bool row_leads_well(struct look *l, const struct node *n, enum tree tree)
 		memcpy(&told, p + 12, sizeof(told));
 		if (u64(p) != page || u16(p + 10) != OVERFLOW || told != pages)
 			return false;
+		cs_db_resident_check(l->t->db); /* the kernel has mapped pages around it */
 	}
 	if (tree == FREE_TREE) {
 		const uint8_t *list = n->flags & BIGDATA ? l->map + u64(n->data) * l->size + HEAD :
