@@ -80,12 +80,15 @@ class Mount:
         return None
 
     def leave(self):
-        """Unmount when nobody is in it any more: then it cannot be busy."""
+        """Unmount when nobody is in it any more: then it is not busy, but for a moment at its
+        begin, when chunkfs itself asks what it is."""
         with self.changed:
             self.serving = False
             if not self.changed.wait_for(lambda: not self.users, 3 * self.world.limit()):
                 raise Failed(f"{self.path}: somebody is still in it")
-        r = unmount(self.path)
+        until = time.monotonic() + 2
+        while (r := unmount(self.path)).returncode != 0 and time.monotonic() < until:
+            time.sleep(0.01)
         if r.returncode != 0:
             raise Failed(f"umount {self.path}: {r.stderr.strip()}")
         r = self.world.finish(self.job)
