@@ -64,7 +64,7 @@ if have script && script -qec true /dev/null </dev/null >/dev/null 2>&1; then
 	script -qec "chunkstore verify -q" /dev/null </dev/null >"$T/shown" 2>&1
 	is "quiet is quiet there, too" "$(tr -d '\r\n' <"$T/shown")" ""
 else
-	skip "progress: no script(1) here"
+	skip "progress on a terminal" "no script(1), or no terminals here"
 fi
 check "no terminal" chunkstore verify
 is "no progress" "$(stderr)" ""
