@@ -107,14 +107,8 @@ void cs_awake_answered(struct cs_awake *a)
 /* True: told to stop. Called with the lock held, which it gives up meanwhile. */
 static bool wait_window(struct cs_awake *a)
 {
-	struct timespec until;
+	struct timespec until = cs_thread_after(WINDOW_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WINDOW_MS * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	while (!a->stop && pthread_cond_timedwait(&a->changed, &a->lock, &until) == 0)
 		;
 	return a->stop;
@@ -172,7 +166,6 @@ static bool in_guest(const char *driver)
 
 int cs_awake_new(const struct cs_awake_opts *opts, struct cs_awake **out, struct cs_error *err)
 {
-	pthread_condattr_t attr;
 	bool must = opts->when == CS_AWAKE_FAST;
 
 	*out = NULL;
@@ -190,10 +183,7 @@ int cs_awake_new(const struct cs_awake_opts *opts, struct cs_awake **out, struct
 		return must ? cs_fail_errno(err, e, "cannot keep processors awake: %s", opts->device) : 0;
 	}
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cs_thread_cond_init(&a->changed);
 	a->burst_ms = now_ms() - BURST_MS - 1;
 	*out = a;
 	return 0;

@@ -34,7 +34,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ASKED 16 /* questions looked back at; a power of two */
@@ -232,7 +231,7 @@ struct cs_loop *cs_loop_new(struct fuse_session *session, unsigned max)
 	l->processors = processors < 1 ? 1 : processors > max ? max : (unsigned)processors;
 	l->wanted = 1;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->ending, NULL);
+	cs_thread_cond_init(&l->ending);
 	return l;
 }
 
@@ -254,16 +253,10 @@ static void woken(int sig)
 static void wait_for_all(struct cs_loop *l)
 {
 	while (l->gone < l->started) {
-		struct timespec t;
+		struct timespec t = cs_thread_after(WAKE_AGAIN_MS);
 
 		for (unsigned i = 0; i < l->started; i++)
 			pthread_kill(l->listener[i].thread, WAKE_SIGNAL);
-		clock_gettime(CLOCK_REALTIME, &t);
-		t.tv_nsec += WAKE_AGAIN_MS * 1000000;
-		if (t.tv_nsec >= 1000000000) {
-			t.tv_sec++;
-			t.tv_nsec -= 1000000000;
-		}
 		pthread_cond_timedwait(&l->ending, &l->lock, &t);
 	}
 }
