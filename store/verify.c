@@ -186,7 +186,8 @@ static void release(struct cs_verify_run *v)
 	cs_hasher_free(v->hasher);
 	cs_buf_release(&v->line);
 	cs_buf_release(&v->path);
-	cs_verify_known_release(v);
+	cs_verify_map_release(&v->known);
+	cs_verify_map_release(&v->pieces);
 	cs_verify_tables_release(v);
 	cs_verify_gate_release(v);
 	cs_verify_files_release(v);
@@ -207,6 +208,8 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	v->store = s;
 	v->opts = opts;
+	v->known.size = sizeof(struct cs_verify_known);
+	v->pieces.size = sizeof(struct cs_verify_pieces);
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->told, NULL);
 	pthread_cond_init(&v->room, NULL);

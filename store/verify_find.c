@@ -31,48 +31,19 @@ struct search {
 	uint64_t seq;
 	struct todo *stack;
 	size_t n, cap;
-	cs_chunk *seen; /* an open hash table of pages */
-	size_t nseen, seen_cap;
+	struct cs_verify_map seen; /* pages, all with key 0 */
 	unsigned pages, pieces;
 };
-
-static cs_chunk *place_of(cs_chunk *t, size_t cap, cs_chunk page)
-{
-	size_t at = page * 0x9e3779b97f4a7c15ull >> 20;
-	while (t[at & (cap - 1)] && t[at & (cap - 1)] != page)
-		at++;
-	return &t[at & (cap - 1)];
-}
-
-static int seen_grow(struct search *s)
-{
-	size_t cap = s->seen_cap ? 2 * s->seen_cap : 4096;
-	cs_chunk *t = cs_zalloc(cap * sizeof(*t));
-	if (!t)
-		return CS_E_NOMEM;
-	for (size_t i = 0; i < s->seen_cap; i++)
-		if (s->seen[i])
-			*place_of(t, cap, s->seen[i]) = s->seen[i];
-	free(s->seen);
-	s->seen = t;
-	s->seen_cap = cap;
-	return CS_OK;
-}
 
 static int push(struct search *s, cs_chunk page, uint8_t level)
 {
 	if (!page)
 		return CS_OK;
-	if (2 * (s->nseen + 1) > s->seen_cap && seen_grow(s) != CS_OK)
-		return CS_E_NOMEM;
-	cs_chunk *place = place_of(s->seen, s->seen_cap, page);
-	if (*place)
+	if (cs_verify_map_find(&s->seen, page, 0))
 		return CS_OK;
-	int rc = cs_grow(&s->stack, &s->cap, s->n + 1, sizeof(*s->stack));
-	if (rc != CS_OK)
-		return rc;
-	*place = page;
-	s->nseen++;
+	if (!cs_verify_map_add(&s->seen, page, 0) ||
+	    cs_grow(&s->stack, &s->cap, s->n + 1, sizeof(*s->stack)) != CS_OK)
+		return CS_E_NOMEM;
 	s->stack[s->n++] = (struct todo){ page, level };
 	return CS_OK;
 }
@@ -155,7 +126,7 @@ static int look_into_point(struct search *s, struct cs_error *err)
 
 int cs_verify_files_find(struct cs_verify_run *v, struct cs_error *err)
 {
-	struct search s = { .v = v };
+	struct search s = { .v = v, .seen.size = sizeof(struct cs_verify_key) };
 	uint64_t from = 0;
 	int rc = cs_verify_files_begin(v, err);
 	while (rc == CS_OK && cs_verify_next_point(v, from, &s.seq, NULL) == 1) {
@@ -165,6 +136,6 @@ int cs_verify_files_find(struct cs_verify_run *v, struct cs_error *err)
 	if (rc == CS_OK)
 		rc = cs_verify_files_ready(v, err);
 	free(s.stack);
-	free(s.seen);
+	cs_verify_map_release(&s.seen);
 	return rc;
 }

@@ -78,19 +78,30 @@ struct cs_verify_passed {
 	bool damaged, deltas;
 };
 
-/* A directory that was looked at, by what was said of it. why: not NULL, something below is damaged. */
-struct cs_verify_known {
-	cs_chunk root;
-	uint64_t claim;
-	struct cs_found *why;
+/* What each row of a map begins with. */
+struct cs_verify_key {
+	cs_chunk page; /* 0: none */
+	uint64_t key;
 };
 
-/* A page of a file's pieces, or what is below an index page of them. */
+/* Rows by page and key: see verify_map.c. All zero but size: empty. */
+struct cs_verify_map {
+	size_t size; /* of a row */
+	char *rows;
+	size_t n, cap;
+};
+
+/* A directory that was looked at, by its first page and what was said of it. */
+struct cs_verify_known {
+	struct cs_verify_key at;
+	struct cs_found *why; /* not NULL: something below is damaged */
+};
+
+/* A page of a file's pieces, or what is below an index page of them; by its level. */
 struct cs_verify_pieces {
-	cs_chunk page; /* 0: none */
+	struct cs_verify_key at;
 	uint64_t items, bytes, data;
 	struct cs_found *why; /* not NULL: there is damage */
-	uint8_t level;
 };
 
 /* A slot table, unpacked. */
@@ -153,11 +164,9 @@ struct cs_verify_run {
 	/* calling thread only */
 	struct timespec recorded;
 	struct cs_verify_table tables[CS_VERIFY_TABLES];
-	struct cs_verify_known *known;
-	size_t nknown, known_cap; /* cap: a power of two, an open hash table */
+	struct cs_verify_map known; /* cs_verify_known */
 	uint64_t again; /* entries of directories that were walked more than once */
-	struct cs_verify_pieces *pieces;
-	size_t npieces, pieces_cap; /* likewise */
+	struct cs_verify_map pieces; /* cs_verify_pieces */
 	/* the point being looked at */
 	struct cs_tree *tree;
 	uint64_t entry;  /* counts entries, over all points */
@@ -226,11 +235,12 @@ void cs_verify_tables_release(struct cs_verify_run *v);
 
 /* All of the point that is open as v->tree. Fails only when verify itself cannot go on. */
 int cs_verify_tree(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
-void cs_verify_known_release(struct cs_verify_run *v);
-/* What is known of a page of pieces, or the empty place for it; npieces must not be 0. */
-const struct cs_verify_pieces *cs_verify_pieces_at(const struct cs_verify_run *v, cs_chunk page,
-						   unsigned level);
-void cs_verify_pieces_add(struct cs_verify_run *v, const struct cs_verify_pieces *p);
+
+/* The row, borrowed until the next one is added; NULL: there is none. */
+void *cs_verify_map_find(const struct cs_verify_map *m, cs_chunk page, uint64_t key);
+/* The row, made if need be; NULL: out of memory. Page is not 0. */
+void *cs_verify_map_add(struct cs_verify_map *m, cs_chunk page, uint64_t key);
+void cs_verify_map_release(struct cs_verify_map *m);
 
 int cs_verify_points(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 /* The number of the first point record at or after from, damaged ones too: 1, 0 or negative. */

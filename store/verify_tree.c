@@ -68,47 +68,17 @@ static uint64_t claim_of(const struct cs_entry *e)
 	return cs_checksum(b, sizeof(b));
 }
 
-static struct cs_verify_known *place_of(struct cs_verify_known *t, size_t cap, cs_chunk root,
-					uint64_t claim)
-{
-	size_t at = root * 0x9e3779b97f4a7c15ull >> 20;
-	while (t[at & (cap - 1)].root &&
-	       !(t[at & (cap - 1)].root == root && t[at & (cap - 1)].claim == claim))
-		at++;
-	return &t[at & (cap - 1)];
-}
-
-static bool known_grow(struct cs_verify_run *v)
-{
-	size_t cap = v->known_cap ? 2 * v->known_cap : 4096;
-	struct cs_verify_known *t = cs_zalloc(cap * sizeof(*t));
-	if (!t)
-		return false;
-	for (size_t i = 0; i < v->known_cap; i++)
-		if (v->known[i].root)
-			*place_of(t, cap, v->known[i].root, v->known[i].claim) = v->known[i];
-	free(v->known);
-	v->known = t;
-	v->known_cap = cap;
-	return true;
-}
-
 static const struct cs_verify_known *known(struct cs_verify_run *v, const struct cs_entry *e)
 {
-	if (!v->nknown || !e->children.root)
-		return NULL;
-	struct cs_verify_known *k = place_of(v->known, v->known_cap, e->children.root, claim_of(e));
-	return k->root ? k : NULL;
+	return e->children.root ? cs_verify_map_find(&v->known, e->children.root, claim_of(e)) : NULL;
 }
 
 /* Not to remember it costs time only. */
 static void remember_as(struct cs_verify_run *v, cs_chunk root, uint64_t claim, struct cs_found *why)
 {
-	if (!root || (2 * (v->nknown + 1) > v->known_cap && !known_grow(v)))
-		return;
-	struct cs_verify_known *k = place_of(v->known, v->known_cap, root, claim);
-	v->nknown += !k->root;
-	*k = (struct cs_verify_known){ root, claim, why };
+	struct cs_verify_known *k = root ? cs_verify_map_add(&v->known, root, claim) : NULL;
+	if (k)
+		k->why = why;
 }
 
 static void remember(struct cs_verify_run *v, const struct cs_entry *e, struct cs_found *why)
@@ -119,18 +89,7 @@ static void remember(struct cs_verify_run *v, const struct cs_entry *e, struct c
 /* It is looked at again: it was damaged, or something else was said of it. */
 static bool is_again(struct cs_verify_run *v, const struct cs_entry *e)
 {
-	return v->nknown && e->children.root &&
-	       place_of(v->known, v->known_cap, e->children.root, ANY_CLAIM)->root;
-}
-
-void cs_verify_known_release(struct cs_verify_run *v)
-{
-	free(v->known);
-	v->known = NULL;
-	v->nknown = v->known_cap = 0;
-	free(v->pieces);
-	v->pieces = NULL;
-	v->npieces = v->pieces_cap = 0;
+	return e->children.root && cs_verify_map_find(&v->known, e->children.root, ANY_CLAIM);
 }
 
 /* ---- sequences of pages */
@@ -220,10 +179,9 @@ static struct cs_page *get_page(struct seq *q, cs_chunk chunk, unsigned level, v
 static bool is_known_page(struct seq *q, cs_chunk chunk, unsigned level)
 {
 	struct cs_verify_run *v = q->w->v;
-	if (!q->pieces || !v->npieces)
-		return false;
-	const struct cs_verify_pieces *k = cs_verify_pieces_at(v, chunk, level);
-	if (!k->page)
+	const struct cs_verify_pieces *k =
+		q->pieces ? cs_verify_map_find(&v->pieces, chunk, level) : NULL;
+	if (!k)
 		return false;
 	q->items += k->items;
 	q->weight += k->bytes;
@@ -251,11 +209,11 @@ static void look_at_pieces(struct seq *q, cs_chunk chunk, unsigned level,
 	q->pieces = sum;
 	sum->bytes = cs_bytes_add(sum->bytes, own.bytes);
 	sum->data = cs_bytes_add(sum->data, own.data);
-	if (q->w->rc == CS_OK)
-		cs_verify_pieces_add(v, &(struct cs_verify_pieces){
-						chunk, q->items - items, own.bytes, own.data,
-						v->damage == damage ? NULL : v->last_why,
-						(uint8_t)level });
+	struct cs_verify_pieces *k =
+		q->w->rc == CS_OK ? cs_verify_map_add(&v->pieces, chunk, level) : NULL;
+	if (k) /* not to remember it costs time only */
+		*k = (struct cs_verify_pieces){ k->at, q->items - items, own.bytes, own.data,
+						v->damage == damage ? NULL : v->last_why };
 }
 
 /* A page and all below it. The depth is that of a sequence's levels: eight at the most. */

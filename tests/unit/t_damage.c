@@ -174,6 +174,15 @@ struct sum {
 	char first[640];
 };
 
+/* Nothing is wrong while why is empty. */
+static void note_wrong(struct sum *sum, const char *what, const char *why)
+{
+	if (*why && sum->wrong++ == 0)
+		snprintf(sum->first, sizeof(sum->first), "%s: %s", what, why);
+	if (*why && getenv("CS_TEST_SHOW"))
+		fprintf(stderr, "# %s: %s\n", what, why);
+}
+
 /* ---- what is sound */
 
 #define SEQS 16
@@ -295,24 +304,16 @@ static void write_there(struct sum *sum, const char *what)
 		sum->partly++;
 	else
 		sum->harmless++;
-	if (*why && sum->wrong++ == 0)
-		snprintf(sum->first, sizeof(sum->first), "%s: %s", what, why);
-	if (*why && getenv("CS_TEST_SHOW"))
-		fprintf(stderr, "# %s: %s\n", what, why);
+	note_wrong(sum, what, why);
 }
 
 /* With the file as it is now: a new process opens it and looks at everything. */
 static void look_again(struct sum *sum, const char *what)
 {
-	int status = 0;
 	char why[600] = "";
 
 	memset(told, 0, sizeof(*told));
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0)
-		look();
-	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+	int status = in_child(look);
 	sum->damages++;
 	if (status)
 		snprintf(why, sizeof(why), "ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
@@ -325,10 +326,7 @@ static void look_again(struct sum *sum, const char *what)
 		sum->partly++;
 	else
 		sum->harmless++;
-	if (*why && sum->wrong++ == 0)
-		snprintf(sum->first, sizeof(sum->first), "%s: %s", what, why);
-	if (*why && getenv("CS_TEST_SHOW"))
-		fprintf(stderr, "# %s: %s\n", what, why);
+	note_wrong(sum, what, why);
 }
 
 static void no_wrong_answers(const struct sum *sum, const char *what)
