@@ -111,4 +111,10 @@ requests READ 20
 requests LOOKUP 25
 others 15 READ LOOKUP
 gets 60
+
+if is_root; then # of others the kernel wants no advice
+	mount_store "$M" || fail "mount"
+	is "several requests at a time for a long file" \
+		"$(cat "/sys/class/bdi/$(mountpoint -d "$M")/read_ahead_kb")" 4096
+fi
 done_testing
