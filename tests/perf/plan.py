@@ -106,7 +106,7 @@ class Plan:
 
     def prepare_cache(self, cache, *paths):
         if cache == "cold":
-            measure.make_cold()
+            measure.make_cold(self.workload.memory())
         else:
             measure.make_warm(*(p for p in paths if os.path.exists(p)))
 

@@ -286,7 +286,8 @@ class Report:
                  "peak: all that")
         self.put("is resident. zstd floor: tar into zstd -3 -T2 into nowhere; FUSE floor: a server "
                  "that answers from memory.")
-        self.put("Cold: after sync; echo 3 > /proc/sys/vm/drop_caches.")
+        self.put("Cold: after sync; echo 3 > /proc/sys/vm/drop_caches; the memory that is free was "
+                 "touched before.")
         self.put()
 
     def verdicts(self):

@@ -73,6 +73,10 @@ class Workload:
         """Bytes that a copy may take."""
         return int(self.facts["bytes"] * 1.1)
 
+    def memory(self):
+        """Bytes of memory that the page cache, a copy and a server may take."""
+        return 2 * self.facts["disk"] + (1 << 30)
+
     def disk_needed(self, tools):
         """Bytes on the scratch disk while so many tools are compared; roughly, from above."""
         return (1 << 30) * (3 + tools)
