@@ -5,6 +5,7 @@
 # What a mount costs, see tests/mount/requests.t.
 . "$(dirname "$0")/../lib/harness.sh"
 new_store || exit 1
+alone_with_caches # files that the kernel dropped are looked for ahead, with more calls
 
 # 600 files of words, 100 bytes to 30 KB, in 20 directories: the same at each run.
 python3 - "$T/tree" <<'END' || fail "a tree"
