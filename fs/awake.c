@@ -28,6 +28,7 @@
  */
 #include "awake.h"
 
+#include "store/deadline.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -107,7 +108,7 @@ void cs_awake_answered(struct cs_awake *a)
 /* True: told to stop. Called with the lock held, which it gives up meanwhile. */
 static bool wait_window(struct cs_awake *a)
 {
-	struct timespec until = cs_thread_after(WINDOW_MS);
+	struct timespec until = cs_deadline_in(WINDOW_MS);
 
 	while (!a->stop && pthread_cond_timedwait(&a->changed, &a->lock, &until) == 0)
 		;
@@ -183,7 +184,7 @@ int cs_awake_new(const struct cs_awake_opts *opts, struct cs_awake **out, struct
 		return must ? cs_fail_errno(err, e, "cannot keep processors awake: %s", opts->device) : 0;
 	}
 	pthread_mutex_init(&a->lock, NULL);
-	cs_thread_cond_init(&a->changed);
+	cs_deadline_cond(&a->changed);
 	a->burst_ms = now_ms() - BURST_MS - 1;
 	*out = a;
 	return 0;

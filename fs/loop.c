@@ -23,6 +23,7 @@
 #define FUSE_USE_VERSION 314
 #include "loop.h"
 
+#include "store/deadline.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -231,7 +232,7 @@ struct cs_loop *cs_loop_new(struct fuse_session *session, unsigned max)
 	l->processors = processors < 1 ? 1 : processors > max ? max : (unsigned)processors;
 	l->wanted = 1;
 	pthread_mutex_init(&l->lock, NULL);
-	cs_thread_cond_init(&l->ending);
+	cs_deadline_cond(&l->ending);
 	return l;
 }
 
@@ -253,7 +254,7 @@ static void woken(int sig)
 static void wait_for_all(struct cs_loop *l)
 {
 	while (l->gone < l->started) {
-		struct timespec t = cs_thread_after(WAKE_AGAIN_MS);
+		struct timespec t = cs_deadline_in(WAKE_AGAIN_MS);
 
 		for (unsigned i = 0; i < l->started; i++)
 			pthread_kill(l->listener[i].thread, WAKE_SIGNAL);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* thread.h - starting a thread of the daemon's own, and waiting for one with an end. */
+/* thread.h - starting a thread of the daemon's own. */
 #ifndef CS_THREAD_H
 #define CS_THREAD_H
 
 #include <pthread.h>
-#include <time.h>
 
 /*
  * Signals are for the thread that waits for them: a new one has all blocked,
@@ -12,9 +11,5 @@
  * An errno.
  */
 int cs_thread_start(pthread_t *out, void *(*run)(void *arg), void *arg);
-
-/* For timed waits that no change of the clock lengthens; the moment so many ms from now. */
-void cs_thread_cond_init(pthread_cond_t *c);
-struct timespec cs_thread_after(unsigned ms);
 
 #endif

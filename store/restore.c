@@ -8,6 +8,7 @@
 
 #include "alloc.h"
 #include "cleanup.h"
+#include "deadline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -135,8 +136,6 @@ static char *inner(const char *path)
 static void run_init(struct cs_restore_run *run, struct cs_tree *t,
 		     const struct cs_restore_opts *opts, const struct cs_node *start)
 {
-	pthread_condattr_t clock;
-
 	run->overwrite = opts->overwrite == CS_OVERWRITE_REFUSE && opts->in_place ?
 				 CS_OVERWRITE_ALWAYS : opts->overwrite;
 
@@ -153,10 +152,7 @@ static void run_init(struct cs_restore_run *run, struct cs_tree *t,
 								start->entry.below.bytes;
 	pthread_mutex_init(&run->lock, NULL);
 	pthread_mutex_init(&run->stage_lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&run->room, &clock);
-	pthread_condattr_destroy(&clock);
+	cs_deadline_cond(&run->room);
 	pthread_cond_init(&run->work, NULL);
 	pthread_cond_init(&run->calm, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "alloc.h"
 #include "cleanup.h"
+#include "deadline.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -273,11 +274,7 @@ static int wait_for(struct cs_restore_run *run, size_t limit, const struct cs_re
 		int r = cs_restore_pump(run, at, err);
 		if (r < 0)
 			return r;
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += TELL_MS * 1000000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
+		struct timespec until = cs_deadline_in(TELL_MS);
 		pthread_mutex_lock(&run->lock);
 		int late = 0;
 		bool done;

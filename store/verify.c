@@ -12,12 +12,14 @@
 #include "verify_impl.h"
 
 #include "alloc.h"
+#include "deadline.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#define TELL_MS 100
 #define SAMPLE 10u
 #define SAMPLE_MAX 100000u
 
@@ -70,13 +72,7 @@ static int attend(struct cs_verify_run *v, struct cs_error *err)
 	int rc = CS_OK;
 	pthread_mutex_lock(&v->lock);
 	while (v->running) {
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 100000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
+		struct timespec until = cs_deadline_in(TELL_MS);
 		pthread_cond_timedwait(&v->told, &v->lock, &until);
 		pthread_mutex_unlock(&v->lock);
 		if (rc == CS_OK)
@@ -211,7 +207,7 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 	v->known.size = sizeof(struct cs_verify_known);
 	v->pieces.size = sizeof(struct cs_verify_pieces);
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_cond_init(&v->told, NULL);
+	cs_deadline_cond(&v->told);
 	pthread_cond_init(&v->room, NULL);
 	int rc = run(v, err);
 	cs_verify_tell(v);
