@@ -109,7 +109,8 @@ static void unlink_entry(struct shard *s, struct held *h)
 static struct held *evict(struct shard *s)
 {
 	struct held *victims = NULL;
-	while (s->bytes > s->cache->shard_bytes && s->oldest) {
+	size_t most = s->cache->shard_bytes;
+	while (s->bytes > most && s->oldest && (s->oldest != s->newest || s->oldest->size <= most)) {
 		struct held *h = s->oldest;
 		list_remove(s, h);
 		unlink_entry(s, h);

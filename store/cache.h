@@ -5,7 +5,9 @@
  * Single flight: two readers that want one bundle decode it once. A failed
  * fill leaves no entry behind, so a passing error does not stick and a lasting
  * one is reported to each. What is in use is never evicted; when everything
- * is, the bound is exceeded by what is in use and nothing more.
+ * is, the bound is exceeded by what is in use and nothing more; but a value that is
+ * larger than a shard stays until the next one comes. No backup makes such bundles; in
+ * a forged one each of 65535 pages would be a bundle decoded anew.
  *
  * Locking: entries are spread over shards by their key; each shard has its own
  * lock, held for look-ups and list work only, never while a value is made. So

@@ -79,8 +79,9 @@ struct gc {
 	struct cs_survivors survivors;
 };
 
-static int tick(struct gc *g, struct cs_error *err)
+static int tick(void *arg, struct cs_error *err)
 {
+	struct gc *g = arg;
 	if (!g->opts->progress)
 		return CS_OK;
 	struct cs_progress p = { .what = "gc", .entries = cs_marks_at(&g->marks, g->next),
@@ -397,10 +398,10 @@ static int empty_trash(struct gc *g, struct cs_error *err)
 	int rc = cs_trash_purge_due(g->store, now, g->dry, &g->purged, err);
 	g->result.points_purged = g->purged.n;
 	g->result.points_used = g->purged.used;
-	if (g->dry) {
+	g->marks.tick = tick;
+	g->marks.arg = g;
+	if (g->dry)
 		g->marks.skip = would_be_gone;
-		g->marks.arg = g;
-	}
 	return rc;
 }
 

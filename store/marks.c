@@ -85,8 +85,8 @@ static void carry_over(struct cs_marks *m, const struct cs_marks *old)
 /* List everything anew. The lists of before are read as they are and then given up. */
 static int list(struct cs_marks *m, struct cs_store *s, struct cs_error *err)
 {
-	struct cs_marks now = { .listed = m->listed, .skip = m->skip, .arg = m->arg,
-				.points_end = m->points_end };
+	struct cs_marks now = { .listed = m->listed, .skip = m->skip, .tick = m->tick,
+				.arg = m->arg, .points_end = m->points_end };
 	int rc = cs_bundles_walk(s->db, add_bundle, &now, err);
 	if (rc == CS_OK)
 		rc = list_moved(&now, s, err);
@@ -180,6 +180,9 @@ static int mark(void *arg, cs_chunk chunk, enum cs_reach_kind kind, struct cs_er
 {
 	struct cs_marks *m = arg;
 	int fresh = set(m, chunk);
+	/* what is forged may take as long as it likes: each page a bundle to decode */
+	if (fresh && kind != CS_REACH_DATA && m->tick && m->tick(m->arg, err) != CS_OK)
+		return CS_E_INTERRUPTED;
 	if (fresh || kind == CS_REACH_DATA)
 		return fresh;
 	const struct cs_mark_bundle *b = resolve(m, &chunk);
@@ -196,6 +199,8 @@ static int mark_point(struct cs_marks *m, struct cs_store *s, const struct cs_po
 	if (m->skip && m->skip(m->arg, r))
 		return CS_OK;
 	int rc = cs_reach_point(s, r, mark, m, &why);
+	if (rc == CS_E_INTERRUPTED)
+		return cs_fail(err, rc, "%s", why.text);
 	if (rc != CS_OK)
 		rc = cs_fail(err, rc,
 			     "point %s cannot be read: %.500s; nothing more was freed ('chunkstore "

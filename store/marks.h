@@ -39,6 +39,8 @@ struct cs_marks {
 	uint64_t points_end; /* all points with a smaller seq are marked */
 	/* points to leave out, NULL: none */
 	bool (*skip)(void *arg, const struct cs_point_record *r);
+	/* asked at each page: anything but CS_OK stops it. NULL: nobody */
+	int (*tick)(void *arg, struct cs_error *err);
 	void *arg;
 };
 

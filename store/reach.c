@@ -20,11 +20,17 @@ struct reach {
 	size_t n, cap;
 };
 
+/*
+ * Told of before it is pushed, not when it is looked at: so no page is on the stack
+ * twice, and a forged tree whose every page refers to thousands of others, again and
+ * again, takes no more memory than the pages it has.
+ */
 static int push(struct reach *r, cs_chunk chunk, uint8_t kind, uint8_t level,
 		struct cs_error *err)
 {
-	if (!chunk)
-		return CS_OK;
+	int rc = chunk ? r->fn(r->arg, chunk, CS_REACH_PAGE, err) : CS_OK;
+	if (rc != 1)
+		return rc;
 	if (cs_grow(&r->stack, &r->cap, r->n + 1, sizeof(*r->stack)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	r->stack[r->n++] = (struct item){ chunk, kind, level };
@@ -138,12 +144,9 @@ static int page(struct reach *r, const struct item *it, const struct cs_page *p,
 static int step(struct reach *r, struct cs_error *err)
 {
 	struct item it = r->stack[--r->n];
-	int rc = r->fn(r->arg, it.chunk, CS_REACH_PAGE, err);
-	if (rc != 1)
-		return rc;
 	struct cs_page *p;
 	void *held;
-	rc = cs_reader_page(r->store, it.chunk, it.level ? CS_PAGE_INDEX : it.kind, &held, &p, err);
+	int rc = cs_reader_page(r->store, it.chunk, it.level ? CS_PAGE_INDEX : it.kind, &held, &p, err);
 	if (rc != CS_OK)
 		return rc;
 	rc = page(r, &it, p, err);

@@ -19,7 +19,7 @@ typedef int cs_reach_fn(void *arg, cs_chunk chunk, enum cs_reach_kind kind, stru
 /*
  * Tell fn of every chunk that the point refers to, pages before what they
  * refer to. Fails when a page cannot be read: what lies below is then unknown.
- * Memory: bounded by the width of the tree along one path.
+ * Memory: bounded by the width of the tree along one path, and by the number of pages.
  */
 int cs_reach_point(struct cs_store *s, const struct cs_point_record *r, cs_reach_fn *fn,
 		   void *arg, struct cs_error *err) CS_MUST_CHECK;
