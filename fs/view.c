@@ -143,6 +143,14 @@ static void fill(const struct cs_view *v, uint64_t seq, const struct cs_node *n,
 	st->st_atim = timespec(e->atime);
 }
 
+/* All links of a file agree in this. A forged list may lead to anything, to a directory even. */
+static bool same_file(const struct cs_entry *a, const struct cs_entry *b)
+{
+	return (a->mode & S_IFMT) == (b->mode & S_IFMT) && a->volume == b->volume &&
+	       a->ino == b->ino && a->size == b->size && a->ctime.sec == b->ctime.sec &&
+	       a->ctime.nsec == b->ctime.nsec;
+}
+
 /*
  * Attributes and number of a listed child. Another name of a hard link answers
  * as the first member of its group does.
@@ -161,6 +169,10 @@ static int child_entry(struct cs_view *v, struct cs_tree *tree, uint64_t seq,
 			return cs_fail(err, CS_E_CORRUPT, "a hard link leads nowhere");
 		if (r < 0)
 			return r;
+		if (pos != n->pos && !same_file(&first.entry, &n->entry)) {
+			cs_node_release(&first);
+			return cs_fail(err, CS_E_CORRUPT, "a hard link leads to another file");
+		}
 	}
 	uint64_t ino = cs_inode_point(seq, pos);
 	if (ino == 0) {

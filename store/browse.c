@@ -15,6 +15,12 @@
  * list's names and positions go on from page to page where they left off. So in a
  * forged store no directory holds itself, no name comes twice, and no walk meets
  * more entries than the root says there are.
+ *
+ * These may be 2^40 in twenty pages, each directory being the same one a thousand times.
+ * There is no limit to that: directories of files that are hard links of each other
+ * (copies that `cp -al` made), or that are mounted in several places, are equal to the
+ * last bit, and so one page in an honest store as well. What goes through a tree has to
+ * bear it: to hold nothing for an entry, and little for a level, and to be interruptible.
  */
 #include "browse.h"
 
@@ -218,7 +224,8 @@ static bool by_hint(struct cs_tree *t, uint64_t pos, struct cs_node *out)
 	return true;
 }
 
-int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_error *err)
+int cs_tree_at_counted(struct cs_tree *t, uint64_t pos, struct cs_node *out, uint64_t *steps,
+		       struct cs_error *err)
 {
 	struct cs_node at;
 	int rc = cs_tree_root(t, &at, err);
@@ -229,7 +236,7 @@ int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_e
 			       t->point.series, t->point.name, (unsigned long long)pos);
 	if (pos && by_hint(t, pos, out))
 		return CS_OK;
-	for (unsigned depth = 0; at.pos != pos; depth++) {
+	for (unsigned depth = 0; at.pos != pos; depth++, ++*steps) {
 		struct cs_node next;
 		rc = depth < CS_DEPTH_MAX ? child_towards(t, &at, pos, &next, err) :
 					    damaged(t, "the tree is too deep", err);
@@ -240,6 +247,12 @@ int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_e
 	}
 	*out = at;
 	return CS_OK;
+}
+
+int cs_tree_at(struct cs_tree *t, uint64_t pos, struct cs_node *out, struct cs_error *err)
+{
+	uint64_t steps = 0;
+	return cs_tree_at_counted(t, pos, out, &steps, err);
 }
 
 int cs_tree_child(struct cs_tree *t, const struct cs_node *dir, const char *name, size_t name_len,
@@ -292,15 +305,13 @@ int cs_tree_lookup(struct cs_tree *t, const char *path, struct cs_node *out, str
 	return rc;
 }
 
-int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
-		     struct cs_error *err)
+int cs_node_group(struct cs_tree *t, const struct cs_node *n, uint64_t *out, struct cs_error *err)
 {
 	uint8_t key[CS_LINK_KEY_SIZE];
 	struct cs_leaf leaf;
-	if (n->entry.nlink < 2 || S_ISDIR(n->entry.mode) || !t->record.links.root) {
-		*out = n->pos;
-		return CS_OK;
-	}
+	*out = n->pos;
+	if (n->entry.nlink < 2 || S_ISDIR(n->entry.mode) || !t->record.links.root)
+		return 0;
 	struct cs_link want = cs_link_of(&n->entry);
 	cs_link_key(&want, key);
 	int rc = cs_reader_leaf(t->store, t->record.links, CS_PAGE_LINK, CS_BY_KEY, 0, key,
@@ -313,14 +324,21 @@ int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
 	if (first > n->pos)
 		return damaged(t, "its hard links are wrong", err);
 	*out = first;
-	return CS_OK;
+	return l != NULL;
+}
+
+int cs_node_identity(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
+		     struct cs_error *err)
+{
+	int rc = cs_node_group(t, n, out, err);
+	return rc < 0 ? rc : CS_OK;
 }
 
 /* ---- lists */
 
 struct cs_dir {
 	struct cs_tree *tree;
-	struct cs_node dir; /* held */
+	struct cs_node dir; /* holds nothing: only what is in it by value is valid */
 	struct cs_leaf leaf;
 	uint64_t next;      /* index of the next child */
 	struct cs_node node;
@@ -340,21 +358,28 @@ int cs_dir_open(struct cs_tree *t, const struct cs_node *dir, uint64_t first, st
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	d->tree = t;
 	d->next = first;
-	cs_node_copy(dir, &d->dir);
+	d->dir = *dir;
+	d->dir.held = NULL;
 	*out = d;
 	return CS_OK;
+}
+
+void cs_dir_rest(struct cs_dir *d)
+{
+	const struct cs_entry *e = &d->node.entry;
+	if (!d->leaf.held)
+		return;
+	d->last_len = e->name_len;
+	memcpy(d->last, e->name, e->name_len);
+	cs_cache_release(d->leaf.held);
+	d->leaf.held = NULL;
 }
 
 /* The page with the next child, which has to go on where the last one ended. */
 static int next_leaf(struct cs_dir *d, struct cs_error *err)
 {
 	const struct cs_entry *e = &d->node.entry;
-	if (d->leaf.held) {
-		d->last_len = e->name_len;
-		memcpy(d->last, e->name, e->name_len);
-	}
-	cs_cache_release(d->leaf.held);
-	d->leaf.held = NULL;
+	cs_dir_rest(d);
 	int rc = find_leaf(d->tree, &d->dir, CS_BY_INDEX, d->next, NULL, 0, &d->leaf, err);
 	if (rc != CS_OK)
 		return rc;
@@ -391,7 +416,6 @@ void cs_dir_close(struct cs_dir *d)
 {
 	if (d) {
 		cs_cache_release(d->leaf.held);
-		cs_node_release(&d->dir);
 		free(d);
 	}
 }
@@ -416,9 +440,12 @@ static int push_dir(struct walk *w, const struct cs_node *n, size_t path_len, st
 	    cs_grow(&w->path_len, &w->cap2, w->depth + 1, sizeof(*w->path_len)) != CS_OK)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	int rc = cs_dir_open(w->tree, n, 0, &w->stack[w->depth], err);
-	if (rc == CS_OK)
-		w->path_len[w->depth++] = path_len;
-	return rc;
+	if (rc != CS_OK)
+		return rc;
+	if (w->depth >= CS_DIRS_HELD)
+		cs_dir_rest(w->stack[w->depth - 1]);
+	w->path_len[w->depth++] = path_len;
+	return CS_OK;
 }
 
 /* Tell of one node; go down into it if it is a directory and fn does not object. */

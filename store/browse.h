@@ -23,6 +23,21 @@ int cs_point_hold_kept(struct cs_store *s, uint64_t seq, bool listed,
 int cs_tree_open_kept(struct cs_store *s, uint64_t seq, bool listed, struct cs_tree **out,
 		      struct cs_error *err) CS_MUST_CHECK;
 
+/* As cs_tree_at; adds the levels that were gone down to *steps. */
+int cs_tree_at_counted(struct cs_tree *t, uint64_t pos, struct cs_node *out, uint64_t *steps,
+		       struct cs_error *err) CS_MUST_CHECK;
+/* As cs_node_identity. 1: the point holds further links of the file; 0: it is alone. */
+int cs_node_group(struct cs_tree *t, const struct cs_node *n, uint64_t *out,
+		  struct cs_error *err) CS_MUST_CHECK;
+
+/*
+ * Give back the page that a list stands in, and with it the last child: it is looked up
+ * again for the next one. A walk does it for directories deeper than so many levels,
+ * since a forged tree has 4096 of them, and in each a page of 1 MiB.
+ */
+#define CS_DIRS_HELD 32
+void cs_dir_rest(struct cs_dir *d);
+
 /* The attributes of an entry by name, their long values not yet read. */
 struct cs_xattr_list {
 	struct cs_xattr_item *items; /* names ascend */

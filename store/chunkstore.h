@@ -628,6 +628,7 @@ struct cs_verify_result {
 	uint64_t findings; /* things that are wrong */
 	uint64_t damaged_points;
 	uint64_t files_left; /* contents of large files that were not hashed: too much of them is shared */
+	uint64_t links_left; /* hard links of which it was not looked where they lead: they lie too deep */
 	bool recorded; /* what was verified is written down */
 };
 /*

@@ -9,6 +9,7 @@
 #include "restore_there_impl.h"
 
 #include "alloc.h"
+#include "browse.h"
 #include "cleanup.h"
 #include "select.h"
 
@@ -194,7 +195,8 @@ char *cs_restore_path(const struct cs_restore_dir *d, const char *name, size_t n
 struct level {
 	struct cs_restore_dir *dir;
 	struct cs_dir *list; /* NULL: its entries are not of interest */
-	struct cs_node node;
+	uint64_t next;       /* index of the list's next entry */
+	struct cs_node node; /* from level CS_DIRS_HELD on it holds nothing: see node_again */
 };
 
 /* Levels 0 and low .. depth - 1 are in use. */
@@ -219,11 +221,38 @@ static int push(struct walk *w, struct cs_restore_dir *dir, const struct cs_node
 		cs_restore_dir_drop(w->run, dir);
 		return r;
 	}
-	cs_node_copy(n, &l.node);
+	l.node = *n;
+	if (w->depth < CS_DIRS_HELD)
+		cs_node_copy(n, &l.node);
+	else
+		l.node.held = NULL;
+	if (w->depth > CS_DIRS_HELD)
+		cs_dir_rest(w->levels[w->depth - 1].list);
 	w->levels[w->depth++] = l;
 	if (w->depth - w->low > CS_RESTORE_OPEN_LEVELS)
 		cs_restore_dir_unuse(w->run, w->levels[w->low++].dir);
 	return CS_OK;
+}
+
+/* The node of the deepest level with all that it borrows, to be left. */
+static int node_again(struct walk *w, struct cs_error *err)
+{
+	struct level *l = &w->levels[w->depth - 1];
+	const struct cs_node *n;
+	struct cs_dir *d;
+
+	if (w->depth <= CS_DIRS_HELD)
+		return CS_OK;
+	int r = cs_dir_open(w->run->tree, &l[-1].node, l[-1].next - 1, &d, err);
+	if (r < 0)
+		return r;
+	r = cs_dir_next(d, &n, err);
+	if (r == 0 || (r > 0 && n->pos != l->node.pos))
+		r = cs_fail(err, CS_E_CORRUPT, "the store has changed");
+	if (r > 0)
+		cs_node_copy(n, &l->node);
+	cs_dir_close(d);
+	return r < 0 ? r : CS_OK;
 }
 
 static void pop(struct walk *w)
@@ -307,12 +336,15 @@ static int walk_on(struct walk *w, const struct cs_restore_visitor *v, struct cs
 		const struct cs_node *n;
 		int got = l->list ? cs_dir_next(l->list, &n, &sub) : 0;
 		if (got > 0) {
+			l->next++;
 			r = visit(w, v, n, err);
 			continue;
 		}
 		if (got < 0)
 			tell(w, v, l->dir, NULL, sub.text);
-		if (v->leave)
+		if (v->leave && (got = node_again(w, &sub)) < 0)
+			cs_restore_tell(w->run, CS_NOTICE_ERROR, l->dir, "", 0, sub.text);
+		else if (v->leave)
 			r = v->leave(w->run, l->dir, &l->node, err);
 		pop(w);
 		if (r >= 0)

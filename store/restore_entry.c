@@ -12,6 +12,7 @@
 #include "restore_there_impl.h"
 
 #include "alloc.h"
+#include "browse.h"
 #include "cleanup.h"
 
 #include <fcntl.h>
@@ -325,13 +326,15 @@ static void count(struct cs_restore_worker *w, struct cs_restore_dir *d, const s
 	struct cs_restore_run *run = w->run;
 	const struct cs_entry *e = &n->entry;
 	struct cs_error err;
+	uint64_t first;
 
 	cs_restore_note(run, w->fate, d, e->name, e->name_len);
 	if (w->fate != CS_RESTORED_KEPT) {
 		run->entries++;
 		run->bytes += S_ISREG(e->mode) ? e->size : 0;
 	}
-	if (e->nlink > 1 && cs_restore_set_fate(run, n->pos, w->fate) < 0) {
+	if (e->nlink > 1 && cs_node_group(run->tree, n, &first, NULL) != 0 &&
+	    cs_restore_set_fate(run, n->pos, w->fate) < 0) {
 		cs_fail(&err, CS_E_NOMEM, "out of memory");
 		cs_restore_stop(run, &err);
 	}

@@ -12,6 +12,7 @@
 #include "restore_there_impl.h"
 
 #include "alloc.h"
+#include "browse.h"
 #include "cleanup.h"
 
 #include <fcntl.h>
@@ -105,7 +106,10 @@ int cs_restore_link_first(struct cs_restore_run *run, struct cs_restore_dir *d,
 	*out = true;
 	if (n->entry.nlink <= 1)
 		return CS_OK;
-	if (cs_node_identity(run->tree, n, &id, &sub) < 0) {
+	int r = cs_node_group(run->tree, n, &id, &sub);
+	if (r == 0) /* what says that it has links elsewhere is not remembered: that may be all */
+		return CS_OK;
+	if (r < 0) {
 		cs_restore_tell(run, CS_NOTICE_ERROR, d, n->entry.name, n->entry.name_len,
 				sub.text);
 		return CS_OK; /* its links are lost, its content need not be */
@@ -263,7 +267,7 @@ static int make_link(struct cs_restore_run *run, struct cs_restore_dir *d, const
 	int r = cs_restore_pump(run, d, err);
 	if (r < 0 || n->entry.nlink <= 1)
 		return r;
-	if (cs_node_identity(run->tree, n, &id, NULL) < 0 ||
+	if (cs_node_group(run->tree, n, &id, NULL) != 1 ||
 	    !(found = cs_restore_map_find(&run->links, id)))
 		return CS_OK;
 	struct link *l = *found;

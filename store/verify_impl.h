@@ -167,6 +167,7 @@ struct cs_verify_run {
 	struct cs_verify_map known; /* cs_verify_known */
 	uint64_t again; /* entries of directories that were walked more than once */
 	struct cs_verify_map pieces; /* cs_verify_pieces */
+	uint64_t link_steps, link_steps_max; /* levels gone down to hard links, and how many may be */
 	/* the point being looked at */
 	struct cs_tree *tree;
 	uint64_t entry;  /* counts entries, over all points */

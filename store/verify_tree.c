@@ -24,6 +24,21 @@
 
 #define AGAIN_MAX 20000000u /* entries of directories that are walked more than once */
 #define MISSING_MAX 1000u   /* pages of one sequence that are missing, before it is given up */
+/*
+ * Where a link leads is found by going down to it. What may be gone down is this many
+ * levels, and as many for each link; no source has them deeper than that on average, but
+ * a few forged pages may have a million links that lie 4000 directories down.
+ */
+#define LINK_STEPS_FREE 16000000u
+#define LINK_STEPS 64
+#define LINKS_TICK 64
+/*
+ * Each directory that waits takes some bytes. So far down, no source has this many
+ * beside its way; a forged one has as many as it likes at each of its 4096 levels.
+ */
+#define WAITING_DEPTH 64
+#define WAITING_MAX 2000000u
+#define STEPS_TICK 64
 #define ANY_CLAIM 1         /* the directory of a page was looked at, whatever was said of it */
 
 /* A subdirectory still to go into: entry i of a page. */
@@ -34,7 +49,7 @@ struct sub {
 };
 
 struct frame {
-	struct cs_node node;
+	struct cs_node node; /* holds nothing: of 4096 levels, that might be a page of 1 MiB each */
 	size_t path_len;
 	uint64_t damage; /* before */
 	struct sub *subs;
@@ -45,6 +60,8 @@ struct walk {
 	struct cs_verify_run *v;
 	struct frame *stack;
 	size_t depth, cap;
+	size_t waiting; /* subdirectories in all frames */
+	unsigned steps;
 	/* the directory being looked at */
 	struct frame *dir;
 	struct cs_entry sums; /* children_count, subdirs, below */
@@ -443,6 +460,7 @@ static void dir_leaf(struct seq *q, cs_chunk page, const struct cs_page *p)
 					page, i, f->node.pos + 1 + q->items + i + q->weight +
 							 p->tree.before[i]
 				};
+			w->waiting++;
 		}
 		memcpy(w->last_name, e.name, w->last_len = e.name_len);
 	}
@@ -495,7 +513,7 @@ static bool is_done(struct walk *w, const struct cs_entry *e)
 	if (v->again >= AGAIN_MAX && is_again(v, e))
 		why = cs_verify_found(v, CS_FOUND_TOTALS_WRONG, e->children.root,
 				      "different things are said of one directory");
-	if (w->depth >= CS_DEPTH_MAX)
+	if (w->depth >= CS_DEPTH_MAX || (w->depth > WAITING_DEPTH && w->waiting > WAITING_MAX))
 		why = cs_verify_found(v, CS_FOUND_TREE_DAMAGED, e->children.root,
 				      "the tree is too deep");
 	for (size_t i = 0; i < w->depth && e->children.root && !why; i++)
@@ -518,7 +536,8 @@ static void enter(struct walk *w, const struct cs_node *n)
 	}
 	struct frame *f = &w->stack[w->depth++];
 	*f = (struct frame){ .path_len = v->path.len, .damage = v->damage };
-	cs_node_copy(n, &f->node);
+	f->node = *n;
+	f->node.held = NULL;
 	cs_buf_u8(&v->path, 0);
 	if (v->path.failed)
 		w->rc = cs_fail(w->err, CS_E_NOMEM, "out of memory");
@@ -540,7 +559,7 @@ static void leave(struct walk *w)
 	struct frame *f = &w->stack[--w->depth];
 	if (w->rc == CS_OK)
 		remember(v, &f->node.entry, v->damage == f->damage ? NULL : v->last_why);
-	cs_node_release(&f->node);
+	w->waiting -= f->nsubs;
 	free(f->subs);
 }
 
@@ -556,6 +575,8 @@ static void step(struct walk *w)
 		leave(w);
 		return;
 	}
+	if (++w->steps % STEPS_TICK == 0 && (w->rc = cs_verify_tick(v, NULL, w->err)) != CS_OK)
+		return;
 	const struct sub *s = &f->subs[f->next++];
 	w->rc = cs_reader_page(v->store, s->page, CS_PAGE_DIR, &n.held, &p, &why);
 	if (w->rc == CS_E_CORRUPT || w->rc == CS_E_IO) { /* it was sound a moment ago */
@@ -583,32 +604,47 @@ static void step(struct walk *w)
 /* ---- the point */
 
 /* Each row leads to an entry of that file. */
+static void look_at_link(struct walk *w, cs_chunk page, const struct cs_link *l)
+{
+	struct cs_verify_run *v = w->v;
+	struct cs_link is = { 0 };
+	struct cs_node n;
+	v->link_steps_max += LINK_STEPS;
+	if (v->link_steps >= v->link_steps_max) {
+		v->result.links_left++;
+		return;
+	}
+	int rc = cs_tree_at_counted(v->tree, l->first, &n, &v->link_steps, NULL);
+	if (rc == CS_E_CORRUPT || rc == CS_E_IO) /* said already */
+		return;
+	if (rc == CS_OK) {
+		is = cs_link_of(&n.entry);
+		if (S_ISDIR(n.entry.mode) || n.entry.nlink < 2)
+			rc = CS_E_CORRUPT;
+		cs_node_release(&n);
+	}
+	if (rc != CS_OK || cs_link_compare(&is, l) != 0)
+		cs_verify_affects(v, cs_verify_found(v, CS_FOUND_TREE_DAMAGED, page,
+						     "the table of hard links leads to entries "
+						     "that are none"), NULL, 0);
+}
+
 static void link_leaf(struct seq *q, cs_chunk page, const struct cs_page *p)
 {
-	struct cs_verify_run *v = q->w->v;
-	if (p->n && q->items && cs_link_compare(&q->w->last_link, &p->links[0]) >= 0) {
-		cs_verify_affects(v, cs_verify_found(v, CS_FOUND_TREE_DAMAGED, page,
-						     "the hard links of two pages do not ascend"),
+	struct walk *w = q->w;
+	if (p->n && q->items && cs_link_compare(&w->last_link, &p->links[0]) >= 0) {
+		cs_verify_affects(w->v, cs_verify_found(w->v, CS_FOUND_TREE_DAMAGED, page,
+							"the hard links of two pages do not ascend"),
 				  NULL, 0);
 		q->broken = true;
 		return;
 	}
 	if (p->n)
-		q->w->last_link = p->links[p->n - 1];
-	for (size_t i = 0; i < p->n; i++) {
-		struct cs_node n;
-		int rc = cs_tree_at(v->tree, p->links[i].first, &n, NULL);
-		if (rc == CS_E_CORRUPT || rc == CS_E_IO) /* said already */
-			continue;
-		struct cs_link is = { 0 };
-		if (rc == CS_OK) {
-			is = cs_link_of(&n.entry);
-			cs_node_release(&n);
-		}
-		if (rc != CS_OK || cs_link_compare(&is, &p->links[i]) != 0)
-			cs_verify_affects(v, cs_verify_found(v, CS_FOUND_TREE_DAMAGED, page,
-							     "the table of hard links leads to "
-							     "entries that are none"), NULL, 0);
+		w->last_link = p->links[p->n - 1];
+	for (size_t i = 0; i < p->n && w->rc == CS_OK; i++) {
+		look_at_link(w, page, &p->links[i]);
+		if (i % LINKS_TICK == 0)
+			w->rc = cs_verify_tick(w->v, NULL, w->err);
 	}
 }
 
@@ -618,6 +654,8 @@ static void look_at_links(struct walk *w)
 	struct seq q = { .w = w, .kind = CS_PAGE_LINK, .leaf = link_leaf, .whole = true };
 	w->v->path.len = 0;
 	w->v->entry++;
+	if (!w->v->link_steps_max)
+		w->v->link_steps_max = LINK_STEPS_FREE;
 	if (links.root)
 		look_at_page(&q, links.root, links.level, NULL);
 }

@@ -157,6 +157,7 @@ static int verify_json(struct cs_cli *cli, const struct cs_verify_result *r,
 	cs_json_number(j, "chunks", r->chunks);
 	cs_json_number(j, "raw_bytes", r->raw_bytes);
 	cs_json_number(j, "files_left", r->files_left);
+	cs_json_number(j, "links_left", r->links_left);
 	cs_json_bool(j, "recorded", r->recorded);
 	cs_json_number(j, "chunks_healed", h->chunks_healed);
 	cs_json_number(j, "chunks_lost", h->chunks_lost);
@@ -183,6 +184,9 @@ static void verify_summary(struct cs_cli *cli, const struct cs_verify_result *r,
 	if (r->files_left)
 		cs_out_printf(&cli->out, "the hash of %" PRIu64 " large files was not computed this "
 			      "time: too much of them is shared\n", r->files_left);
+	if (r->links_left)
+		cs_out_printf(&cli->out, "where %" PRIu64 " hard links lead was not looked at: they "
+			      "lie too deep\n", r->links_left);
 }
 
 /* --- repair */
