@@ -58,6 +58,7 @@ class Sample:
     rss: int = None  # peak, bytes; counts what is mapped from files, too
     anon: int = None  # peak of what is not, as seen now and then
     server: dict = None  # cpu, rss, anon of the process behind a mount
+    kernel: float = None  # how much of cpu was spent in the kernel
 
     def as_dict(self):
         return {k: v for k, v in vars(self).items() if v is not None}
@@ -66,7 +67,8 @@ class Sample:
         """Both, one after the other."""
         return Sample(self.wall + other.wall, (self.cpu or 0) + (other.cpu or 0),
                       max(self.rss or 0, other.rss or 0) or None,
-                      max(self.anon or 0, other.anon or 0) or None)
+                      max(self.anon or 0, other.anon or 0) or None,
+                      kernel=(self.kernel or 0) + (other.kernel or 0))
 
 
 def status_bytes(pid, key):
@@ -194,7 +196,7 @@ class Bench:
             with open(self.log, errors="replace") as f:
                 wall = cmd.seconds(f.read())
         return Sample(wall, usage.ru_utime + usage.ru_stime, rss if rss > floor else None,
-                      anon or None)
+                      anon or None, kernel=usage.ru_stime)
 
     def run_all(self, commands):
         """One after the other, as if they were one."""
