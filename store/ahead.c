@@ -94,7 +94,8 @@ static void *looker(void *arg)
 			break;
 		struct item it = a->queue[a->head];
 		a->head = (a->head + 1) % QUEUE;
-		a->n--;
+		if (--a->n) /* who is woken wakes the next one, as long as there is work */
+			pthread_cond_signal(&a->work);
 		pthread_mutex_unlock(&a->lock);
 		look(&it);
 		pthread_mutex_lock(&a->lock);
@@ -192,10 +193,17 @@ bool cs_ahead_add(struct cs_ahead *a, int fd, struct cs_ahead_dir **dir, const c
 		it->dir = *dir;
 		it->dir->users++;
 		memcpy(it->name, name, len + 1);
-		pthread_cond_signal(&a->work);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return room;
+}
+
+void cs_ahead_go(struct cs_ahead *a)
+{
+	pthread_mutex_lock(&a->lock);
+	if (a->n)
+		pthread_cond_signal(&a->work);
+	pthread_mutex_unlock(&a->lock);
 }
 
 void cs_ahead_leave(struct cs_ahead *a, struct cs_ahead_dir *dir)

@@ -41,6 +41,8 @@ bool cs_ahead_wanted(struct cs_ahead *a);
  * directory, NULL at first. False: there is enough to do, try again later.
  */
 bool cs_ahead_add(struct cs_ahead *a, int fd, struct cs_ahead_dir **dir, const char *name);
+/* Some names were added: begin. A few dozen at a time, since whoever sleeps is woken for them. */
+void cs_ahead_go(struct cs_ahead *a);
 /* The directory is done with. NULL is fine. */
 void cs_ahead_leave(struct cs_ahead *a, struct cs_ahead_dir *dir);
 

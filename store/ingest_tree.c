@@ -324,7 +324,7 @@ static int tell_ahead(struct cs_ingest *in, struct frame *f, struct cs_error *er
 {
 	const char *name;
 	f->told -= f->told > 0; /* one of them is taken now */
-	if (f->dir.has_old || !cs_ahead_wanted(in->ahead))
+	if (f->dir.has_old || !cs_ahead_wanted(in->ahead) || f->told > CS_AHEAD_NAMES / 2)
 		return CS_OK;
 	while (f->told < CS_AHEAD_NAMES && (name = cs_sorter_peek(&f->names, f->told))) {
 		int rc = full_path(in, f, name, err);
@@ -336,6 +336,7 @@ static int tell_ahead(struct cs_ingest *in, struct frame *f, struct cs_error *er
 			break;
 		f->told++;
 	}
+	cs_ahead_go(in->ahead);
 	return CS_OK;
 }
 

@@ -19,7 +19,7 @@ forget_pages() {
 	sync -f "$T/a"
 	find "$T/a" -type f -print0 | xargs -0 -I{} dd if={} iflag=nocache count=0 status=none
 }
-traced() { strace -f -qq -e trace=readahead,openat,preadv2 -o "$T/trace" "$@"; }
+traced() { strace -f -qq -e trace=readahead,openat,preadv2,futex -o "$T/trace" "$@"; }
 is_sanitized && traced() { "$@"; } && : >"$T/trace"
 calls() { grep -c "$1" "$T/trace"; }
 
@@ -29,6 +29,7 @@ if ! grep -q 'preadv2.*EAGAIN' "$T/trace"; then
 	diag "this file system does not say what is in memory, or is memory"
 else
 	num "files were read ahead" "$(calls 'readahead(')" -ge 300
+	num "and nobody was woken for each of them" "$(calls 'futex(')" -le 1600
 	is "what is left out was not looked at" "$(calls never-)" 0
 	is "nor was anything opened but files and directories" "$(calls 'pipe\|link')" 0
 	for series in t u v w x; do # the kernel may take pages away at any time
