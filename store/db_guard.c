@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #define MAPS_MAX 8 /* stores that one process has open */
@@ -69,11 +70,26 @@ static bool show_zeros(uintptr_t at)
 	return false;
 }
 
+/*
+ * The jump leaves the signal mask as it is. A handler is installed so that nothing is
+ * blocked in it, but not by all that come between: ThreadSanitizer blocks everything,
+ * and the next bad page would be the end.
+ */
+static void jump_back(const ucontext_t *interrupted, int met)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	memcpy(&mask, &interrupted->uc_sigmask, NSIG / 8); /* the kernel has put no more there */
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	siglongjmp(*cs_db_guard, met);
+}
+
 static void on_bad_page(int sig, siginfo_t *info, void *context)
 {
 	const struct sigaction *old = sig == SIGBUS ? &old_bus : sig == SIGSEGV ? &old_segv : &old_fpe;
 	if (cs_db_guard)
-		siglongjmp(*cs_db_guard, sig == SIGBUS ? CS_MET_SECTOR : CS_MET_PAGE);
+		jump_back(context, sig == SIGBUS ? CS_MET_SECTOR : CS_MET_PAGE);
 	if (sig == SIGBUS && show_zeros((uintptr_t)info->si_addr))
 		return;
 	if (old->sa_flags & SA_SIGINFO) {
