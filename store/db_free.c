@@ -11,33 +11,36 @@
 #include <errno.h>
 #include <string.h>
 
-int cs_freed_walk(MDB_txn *txn, cs_freed_fn *each, void *arg)
+struct walk {
+	cs_freed_fn *each;
+	void *arg;
+};
+
+static int walk_rows(void *arg, MDB_cursor *c)
 {
-	MDB_cursor *c;
+	struct walk *w = arg;
 	MDB_val k, v;
 	uint64_t last = 0;
-	int rc = mdb_cursor_open(txn, 0, &c);
-	if (rc)
-		return rc;
+	int rc;
 	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
 		struct cs_freed f = { .list = v.mv_data };
-		if (k.mv_size != sizeof(f.id) || v.mv_size < sizeof(f.n)) {
-			rc = MDB_CORRUPTED;
-			break;
-		}
+		if (k.mv_size != sizeof(f.id) || v.mv_size < sizeof(f.n))
+			return MDB_CORRUPTED;
 		memcpy(&f.id, k.mv_data, sizeof(f.id));
 		memcpy(&f.n, v.mv_data, sizeof(f.n));
-		if (f.n > v.mv_size / 8 - 1 || f.id <= last) { /* or it may go on for ever */
-			rc = MDB_CORRUPTED;
-			break;
-		}
+		if (f.n > v.mv_size / 8 - 1 || f.id <= last) /* or it may go on for ever */
+			return MDB_CORRUPTED;
 		last = f.id;
-		rc = each(arg, &f);
+		rc = w->each(w->arg, &f);
 		if (rc)
-			break;
+			return rc;
 	}
-	mdb_cursor_close(c);
 	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int cs_freed_walk(MDB_txn *txn, cs_freed_fn *each, void *arg)
+{
+	return cs_db_with_cursor(txn, 0, walk_rows, &(struct walk){ each, arg });
 }
 
 uint64_t cs_freed_from(const struct cs_freed *f, uint64_t page)
@@ -67,8 +70,7 @@ static int add_pages(void *arg, const struct cs_freed *f)
 int cs_db_free_pages(MDB_txn *txn, uint64_t end, uint64_t *pages)
 {
 	struct in_file in = { .end = end };
-	int rc;
-	GUARDED(rc, cs_freed_walk(txn, add_pages, &in));
+	int rc = cs_freed_walk(txn, add_pages, &in);
 	*pages = in.pages;
 	return rc;
 }
@@ -89,8 +91,7 @@ static int add_first(void *arg, const struct cs_freed *f)
 int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n)
 {
 	struct first t = { list, max, 0 };
-	int rc;
-	GUARDED(rc, cs_freed_walk(txn, add_first, &t));
+	int rc = cs_freed_walk(txn, add_first, &t);
 	*n = t.n;
 	return rc;
 }

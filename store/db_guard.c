@@ -151,6 +151,23 @@ int cs_db_guard_env(MDB_env *env)
 	return mdb_env_set_assert(env, on_assertion);
 }
 
+int cs_db_with_cursor(MDB_txn *txn, MDB_dbi dbi, cs_cursor_fn *fn, void *arg)
+{
+	MDB_cursor *c;
+	MDB_stat m;
+	int rc;
+
+	/* LMDB looks at a table's root when it is first used: not with a cursor in hand */
+	GUARDED(rc, mdb_stat(txn, dbi, &m));
+	if (rc == 0)
+		rc = mdb_cursor_open(txn, dbi, &c);
+	if (rc)
+		return rc;
+	GUARDED(rc, fn(arg, c));
+	mdb_cursor_close(c);
+	return rc;
+}
+
 /* ---- maps */
 
 void cs_db_guard_map(void *map, size_t len, int fd)

@@ -105,8 +105,8 @@ static inline uint64_t cs_freed_page(const struct cs_freed *f, uint64_t i)
 }
 typedef int cs_freed_fn(void *arg, const struct cs_freed *f);
 /*
- * Every record, the oldest first; under the guard. Read transactions only: a write
- * transaction changes the list while it works. LMDB's code, or what `each` returns to end it.
+ * Every record, the oldest first; `each` is called under the guard. Read transactions only: a
+ * write transaction changes the list while it works. LMDB's code, or what `each` returns to end it.
  */
 int cs_freed_walk(MDB_txn *txn, cs_freed_fn *each, void *arg);
 /* How many of a record's pages, in their order, lie on this page or behind it. */
@@ -166,5 +166,12 @@ extern _Thread_local int cs_db_met;
 		atomic_signal_fence(memory_order_seq_cst); \
 		cs_db_guard = outer;               \
 	} while (0)
+
+/*
+ * fn under the guard, with a cursor on a table as a read transaction sees it, which is closed
+ * however that ends. (Those of a write transaction end with it.) LMDB's code, or fn's.
+ */
+typedef int cs_cursor_fn(void *arg, MDB_cursor *c);
+int cs_db_with_cursor(MDB_txn *txn, MDB_dbi dbi, cs_cursor_fn *fn, void *arg);
 
 #endif

@@ -68,6 +68,7 @@ struct mover {
 	struct cs_buf keys;
 	size_t bytes;
 	int table; /* of the items */
+	bool dups, end; /* of the table: several values a key; no rows are left */
 	/* the transaction */
 	MDB_txn *txn;
 	struct cs_txn *t; /* when it writes */
@@ -102,17 +103,14 @@ static bool is_big(const struct mover *v, const MDB_val *value)
 }
 
 /* From a value on pages of its own to the address of page 0. */
-static int find_base(struct mover *v)
+static int find_base(void *arg, MDB_cursor *c)
 {
-	MDB_cursor *c;
+	struct mover *v = arg;
 	MDB_val key, value;
-	int rc = mdb_cursor_open(v->txn, v->db->dbi[CS_T_BUNDLES], &c);
-	if (rc)
-		return rc;
+	int rc;
 	while ((rc = mdb_cursor_get(c, &key, &value, MDB_NEXT)) == 0)
 		if (is_big(v, &value))
 			break;
-	mdb_cursor_close(c);
 	if (rc)
 		return rc;
 	uint64_t page = number_at(value.mv_data);
@@ -185,16 +183,18 @@ static int go_on(const struct cs_move *m, MDB_cursor *c, MDB_val *key, MDB_val *
 }
 
 /* Look at rows of a table until there is enough to do, or no more. */
-static int look_at_rows(struct mover *v, MDB_cursor *c, bool dups, bool *end)
+static int look_at_rows(void *arg, MDB_cursor *c)
 {
+	struct mover *v = arg;
 	struct cs_move *m = v->m;
+	bool dups = v->dups;
 	size_t enough = v->opts->step_bytes ? v->opts->step_bytes : STEP_BYTES;
 	uint64_t last_leaf = 0, last_at = 0, before = 0, leaves = 0;
 	MDB_val key, value;
 	int rc = go_on(m, c, &key, &value);
 	for (int rows = 0; rc == 0; rows++) {
 		if (rows >= STEP_ROWS || v->bytes >= enough) {
-			*end = false;
+			v->end = false;
 			return stay_at(m, &key, dups ? &value : NULL);
 		}
 		if (!in_map(v, key.mv_data))
@@ -213,21 +213,19 @@ static int look_at_rows(struct mover *v, MDB_cursor *c, bool dups, bool *end)
 		if (rc == 0)
 			rc = mdb_cursor_get(c, &key, &value, MDB_NEXT);
 	}
-	*end = rc == MDB_NOTFOUND;
+	v->end = rc == MDB_NOTFOUND;
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 /* Collect the next step's rows, of one table. */
 static int collect(struct mover *v)
 {
-	bool end = true;
-	int rc = find_base(v);
+	int rc = cs_db_with_cursor(v->txn, v->db->dbi[CS_T_BUNDLES], find_base, v);
 	if (rc == MDB_NOTFOUND)
 		v->m->table = CS_TABLES; /* nothing big in it: not worth moving */
 	else if (rc)
 		return rc;
 	for (; v->m->table < CS_TABLES && !v->nitems; v->m->table++, v->m->key_len = v->m->value_len = 0) {
-		MDB_cursor *c;
 		unsigned flags;
 		v->table = v->m->table;
 		MDB_dbi dbi = v->db->dbi[v->table];
@@ -236,12 +234,9 @@ static int collect(struct mover *v)
 		rc = mdb_dbi_flags(v->txn, dbi, &flags);
 		if (rc)
 			return rc;
-		rc = mdb_cursor_open(v->txn, dbi, &c);
-		if (rc)
-			return rc;
-		rc = look_at_rows(v, c, flags & MDB_DUPSORT, &end);
-		mdb_cursor_close(c);
-		if (rc || !end)
+		v->dups = flags & MDB_DUPSORT;
+		rc = cs_db_with_cursor(v->txn, dbi, look_at_rows, v);
+		if (rc || !v->end)
 			return rc;
 	}
 	return 0;
@@ -386,19 +381,15 @@ struct list_sum {
 	uint64_t records_seen, pages_seen;
 };
 
-static int sum_list(MDB_txn *txn, struct list_sum *sum)
+static int sum_list(void *arg, MDB_cursor *c)
 {
-	MDB_cursor *c;
+	struct list_sum *sum = arg;
 	MDB_val k, v;
-	int rc = mdb_cursor_open(txn, 0, &c);
-	if (rc)
-		return rc;
+	int rc;
 	while ((rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
 		uint64_t n;
-		if (v.mv_size < sizeof(n)) {
-			rc = MDB_CORRUPTED;
-			break;
-		}
+		if (v.mv_size < sizeof(n))
+			return MDB_CORRUPTED;
 		memcpy(&n, v.mv_data, sizeof(n));
 		sum->records_seen++;
 		sum->pages_seen += n;
@@ -407,7 +398,6 @@ static int sum_list(MDB_txn *txn, struct list_sum *sum)
 			sum->pages = sum->pages_seen;
 		}
 	}
-	mdb_cursor_close(c);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -455,7 +445,7 @@ int cs_db_gather(struct cs_db *db, uint64_t floor, struct cs_error *err)
 	if (rc == 0)
 		GUARDED(rc, mdb_env_stat(db->env, &st));
 	if (rc == 0)
-		GUARDED(rc, sum_list(r->txn, &sum));
+		rc = cs_db_with_cursor(r->txn, 0, sum_list, &sum);
 	cs_txn_end(r);
 	if (rc || !sum.records || sum.pages > GATHER_PAGES ||
 	    sum.pages > GATHER_COST / sum.records) {
@@ -490,7 +480,7 @@ int cs_db_move(struct cs_db *db, const struct cs_move_opts *opts, struct cs_move
 	if (rc == 0) {
 		v.psize = st.ms_psize;
 		v.pages = (uint64_t)info.me_last_pgno + 1;
-		GUARDED(rc, collect(&v));
+		rc = collect(&v);
 	}
 	cs_txn_end(t);
 	if (rc)

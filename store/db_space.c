@@ -185,7 +185,7 @@ static uint64_t keep_pages(const struct step *s)
 	return n < KEEP_MIN ? KEEP_MIN : n < KEEP_MAX ? n : KEEP_MAX;
 }
 
-/* Look at the list, under the guard. */
+/* Look at the list. */
 static int survey(struct step *s)
 {
 	s->p->free_bytes = s->p->late_bytes = s->p->held_bytes = 0;
@@ -209,11 +209,10 @@ static int mark_window(struct step *s)
 
 static int look_at_window(struct step *s, uint64_t lo, bool with_kept, struct cs_error *err)
 {
-	int rc;
 	s->lo = lo;
 	s->hi = s->pages - lo < WINDOW ? s->pages : lo + WINDOW;
 	s->with_kept = with_kept;
-	GUARDED(rc, mark_window(s));
+	int rc = mark_window(s);
 	return rc ? cs_db_fail(s->db, rc, "list of free pages", err) : CS_OK;
 }
 
@@ -395,7 +394,7 @@ static int prepare(struct step *s, uint64_t writer, struct cs_error *err)
 	s->pages = ((uint64_t)st.st_size + s->psize - 1) / s->psize;
 	if (s->pages > s->known)
 		s->pages = s->known;
-	GUARDED(rc, survey(s));
+	rc = survey(s);
 	return rc ? cs_db_fail(s->db, rc, "list of free pages", err) : CS_OK;
 }
 
