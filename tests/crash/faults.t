@@ -5,7 +5,6 @@
 # The command says so in one line; old points are whole, and the store goes on.
 . "$(dirname "$0")/../lib/harness.sh"
 . "$(dirname "$0")/lib.sh"
-need_preload
 
 seed=${CS_TEST_SEED:-$RANDOM}
 RANDOM=$seed

@@ -30,9 +30,6 @@ end_crash_test() {
 }
 trap end_crash_test EXIT
 
-# A sanitizer's runtime has to be the first library of all.
-need_preload() { ! is_sanitized || skip_all "a library is preloaded, and the sanitizer wants to be it"; }
-
 # watched COMMAND…: what it does to $S is recorded in $LOG, and may go wrong (CS_IO_FAULT).
 watched() { CS_IO_DIR=$S CS_IO_LOG=$LOG LD_PRELOAD=$IO_SO "$@"; }
 # faulty KIND:N COMMAND…: the Nth change goes wrong. Not recorded, but listed in $T/report.

@@ -451,7 +451,7 @@ static void print_tally(const struct run *r)
 
 static int do_run(int argc, char **argv)
 {
-	struct run r = { .cuts = 16, .jobs = 1, .seed = 1 };
+	static struct run r = { .cuts = 16, .jobs = 1, .seed = 1 }; /* with its model until the end */
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (c) {
 		case 'c': r.cuts = strtoul(optarg, NULL, 10); break;

@@ -30,7 +30,8 @@ T=$(mktemp -d "${TMPDIR:-/tmp}/chunkstore-test.XXXXXX") || exit 1
 S=$T/store
 export CHUNKSTORE_STORE=$S
 # Daemons have no terminal: a sanitizer's report goes to a file, which end_test looks for.
-export ASAN_OPTIONS="log_path=$T/sanitizer:exitcode=99:${ASAN_OPTIONS-}"
+# What tests preload calls what comes after it, a sanitizer too, so it may be the first.
+export ASAN_OPTIONS="log_path=$T/sanitizer:exitcode=99:verify_asan_link_order=0:${ASAN_OPTIONS-}"
 export LSAN_OPTIONS="suppressions=$TOP/tests/lib/lsan.supp:print_suppressions=0:${LSAN_OPTIONS-}"
 export UBSAN_OPTIONS="log_path=$T/sanitizer:print_stacktrace=1:${UBSAN_OPTIONS-}"
 export TSAN_OPTIONS="log_path=$T/sanitizer:exitcode=99:${TSAN_OPTIONS-}"

@@ -5,6 +5,5 @@
 
 # "${held[@]}" COMMAND…: with held.so before LMDB. An array, so that $! is the command itself.
 held=(env CS_HELD="$T/held" LD_PRELOAD="$BUILD/tests/waits/held.so")
-is_sanitized && held+=(ASAN_OPTIONS="verify_asan_link_order=0:$ASAN_OPTIONS")
 
 is_stopped() { grep -qs '^State:[[:space:]]*T' "/proc/$1/status"; }
