@@ -91,8 +91,9 @@ FUZZ := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
 CRASH_HELP := $(B)/tests/crash/replay $(B)/tests/crash/io.so
 # tests/waits: a library that times write transactions.
 WAITS_HELP := $(B)/tests/waits/held.so
-# tests/lib: the library that counts look-ups.
+# tests/lib: the library that counts look-ups, and the one that paces a reader.
 GETS := $(B)/tests/lib/gets.so
+PACED := $(B)/tests/lib/paced.so
 # What a unit test may use of the programs: all but their main().
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
@@ -171,13 +172,17 @@ $(GETS): tests/lib/gets.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(PKG_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
+$(PACED): tests/lib/paced.c $(B)/settings
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fPIC -shared -o $@ $< -ldl
+
 # tests/lib: the library that refuses an allocation.
 NOMEM := $(B)/tests/lib/nomem.so
 $(NOMEM): tests/lib/nomem.c $(B)/settings
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -fno-builtin -fPIC -shared -o $@ $<
 
-tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS) $(NOMEM)
+tests-built: all $(UNIT) $(GEN) $(FUZZ) $(CRASH_HELP) $(WAITS_HELP) $(GETS) $(PACED) $(NOMEM)
 
 -include $(patsubst %.c,$(B)/%.d,$(STORE_SRC) $(FS_SRC) $(TOOLS_SRC) $(UNIT_SRC) $(UNIT_HELP_SRC) $(GEN_SRC) $(REPLAY_SRC) \
 	$(FUZZ_SRC) $(FUZZ_HELP_SRC) tests/fuzz/main.c tests/fuzz/seeds.c)

@@ -4,9 +4,8 @@
 # LMDB, with ceilings. A round trip to the driver is what reading many small files pays for.
 . "$(dirname "$0")/../lib/harness.sh"
 need_fuse
-is_sanitized && skip_all "slower than those who read, a driver is asked more"
 new_store || exit 1
-alone_with_caches # what the kernel dropped it asks for again
+alone_with_caches
 M=$T/mnt
 
 # 3000 files of 100 bytes to 100 KB in 50 directories, a symlink in each.
@@ -29,8 +28,9 @@ entries=$((files + dirs + links))
 backup s "$T/tree" || fail "backup"
 
 # count WHAT "MOUNT OPTIONS" COMMAND…: run it on a fresh mount and count. Whoever has
-# mounted asks a few things too.
-count() {
+# mounted asks a few things too. The command is paced: how far the driver is ahead of it
+# does not depend on who gets a processor.
+count_once() {
 	local pid root=$M
 	rm -rf "$T/out"
 	# shellcheck disable=SC2086
@@ -39,14 +39,33 @@ count() {
 	pid=$!
 	wait_until 20 is_chunkfs "$M" || fail "mount"
 	[ -n "$2" ] || root=$M/s/latest
-	(cd "$root" && "${@:3}") >/dev/null 2>&1
+	(cd "$root" && CS_PACED_DIR=$M CS_PACED_PID=$pid LD_PRELOAD=$BUILD/tests/lib/paced.so "${@:3}") \
+		>/dev/null 2>"$T/reader"
+	read_status=$?
 	unmount "$M" && wait $pid || fail "$1: the end of the mount"
+}
+# What the kernel dropped it asks for again. That only adds to what is counted: when it says that
+# something did make it drop or look for what to drop, once more, and the fewest count.
+disturbed() { grep -E '^(drop_|slabs_scanned)' /proc/vmstat; }
+count() {
+	local before try
 	what=$1
+	rm -f "$T/fewest"
+	for try in 1 2 3 4 5; do
+		before=$(disturbed)
+		count_once "$@"
+		if [ ! -e "$T/fewest" ] || [ "$(wc -l <"$T/requests")" -lt "$(wc -l <"$T/fewest")" ]; then
+			mv "$T/requests" "$T/fewest"
+			mv "$T/gets" "$T/fewest.gets"
+		fi
+		[ "$before" != "$(disturbed)" ] || break
+	done
+	like "$what: read to its end, in $try tries" "$read_status $(<"$T/reader")" '^[01] $' # grep finds nothing
 }
 # requests KIND MAX: there were that many at most. others MAX KIND…: but for these kinds. Nobody
 # waits for a FORGET.
 kinds() {
-	sed -n 's/^unique: [0-9]*, opcode: \([A-Z_]*\) .*/\1/p' "$T/requests" | grep -v FORGET
+	sed -n 's/^unique: [0-9]*, opcode: \([A-Z_]*\) .*/\1/p' "$T/fewest" | grep -v FORGET
 }
 requests() {
 	local n
@@ -62,7 +81,7 @@ others() {
 # gets MAX: look-ups, and steps from one value to the next.
 gets() {
 	local n
-	n=$(awk '{ print $2 + $4 }' "$T/gets")
+	n=$(awk '{ print $2 + $4 }' "$T/fewest.gets")
 	num "$what: $n look-ups in LMDB" "$n" -le "$1"
 	num "$what: they were counted" "$n" -gt 5
 }
@@ -80,26 +99,26 @@ requests READDIRPLUS $((2 * dirs))
 requests READLINK $((links + 1))
 requests LISTXATTR $((2 * entries + 2)) # by cp, which asks twice
 requests GETXATTR $((entries + 2))
-requests READ $((files / 6))
+requests READ $((files / 30))
 others 15 READDIRPLUS READLINK LISTXATTR GETXATTR READ
-gets $((files / 5)) # a tenth, or more where others keep the pusher waiting
+gets $((files / 10))
 
 count "cp -a of a point without attributes" "-o point=s/latest" cp -a . "$T/out"
 requests LISTXATTR 1
 requests GETXATTR 1
-requests READ $((files / 2)) # on a busy machine the reader overtakes
+requests READ $((files / 30))
 
 count "tar" "" tar cf "$T/out" .
 requests READDIRPLUS $((2 * dirs))
-requests READ $((files / 2)) # on a busy machine the reader overtakes
+requests READ $((files / 30))
 others 15 READDIRPLUS READLINK READ
-gets $((files / 5))
+gets $((files / 10))
 
 count "grep -r" "" grep -r no-such-text .
 requests READDIRPLUS $((2 * dirs))
-requests READ $((files / 2)) # on a busy machine the reader overtakes
+requests READ $((files / 30))
 others 15 READDIRPLUS READLINK READ
-gets $((files / 5))
+gets $((files / 10))
 
 # Here and there: nothing is pushed, and each file costs what it must.
 random_files() {
