@@ -406,16 +406,21 @@ static int enter_sandbox(struct mount *m)
 	return r < 0 ? 1 : 0;
 }
 
-/*
- * In the sandbox libfuse can only close the device. When somebody else has unmounted,
- * another mount may be there by now, of the same device number: the device itself
- * knows.
- */
-static void unmount(struct mount *m)
+/* By somebody else: the device knows. */
+static bool was_unmounted(const struct mount *m)
 {
 	struct pollfd device = { .fd = fuse_session_fd(m->session) };
 
-	if (poll(&device, 1, 0) != 1 || !(device.revents & POLLERR))
+	return poll(&device, 1, 0) == 1 && device.revents & POLLERR;
+}
+
+/*
+ * In the sandbox libfuse can only close the device. When somebody else has unmounted,
+ * another mount may be there by now, of the same device number.
+ */
+static void unmount(struct mount *m)
+{
+	if (!was_unmounted(m))
 		cs_keeper_unmount(&m->keeper);
 	fuse_session_unmount(m->session);
 	m->mounted = false;
@@ -432,6 +437,7 @@ static int serve(struct mount *m)
 	}
 	int r = cs_loop_run(m->loop);
 	stop_helpers(m);
+	bool by_others = was_unmounted(m);
 	if (is_still_there(m))
 		unmount(m);
 	m->mounted = false;
@@ -440,6 +446,10 @@ static int serve(struct mount *m)
 	pthread_mutex_unlock(&m->lock);
 	pthread_kill(m->control, SIGTERM);
 	pthread_join(m->control, NULL);
+	if (!ready && by_others) {
+		cs_log_line(&m->log, "%s was unmounted before the mount was ready", m->mountpoint);
+		return 1;
+	}
 	if (!ready || r < 0) {
 		cs_log_line(&m->log, "the mount on %s failed%s%s", m->mountpoint,
 			    said.last[0] ? ": " : "", said.last);

@@ -63,7 +63,8 @@ static void resolve(struct model *m, struct op *op)
 		     log_kind_name(op->kind), op->name);
 }
 
-static void add_op(struct model *m, size_t *cap, const struct log_record *r)
+/* r stays with the operation, if there is one. */
+static void add_op(struct model *m, size_t *cap, struct log_record *r)
 {
 	m->ops = grow(m->ops, cap, m->nops + 1, sizeof(*m->ops));
 	struct op *op = &m->ops[m->nops];
@@ -75,8 +76,10 @@ static void add_op(struct model *m, size_t *cap, const struct log_record *r)
 		op->text = strndup((const char *)(r + 1), r->len);
 		op->len = 0;
 	} else {
-		if (is_lock(op->name))
+		if (is_lock(op->name)) {
+			free(r);
 			return;
+		}
 		resolve(m, op);
 	}
 	m->nops++;
