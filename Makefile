@@ -7,7 +7,9 @@
 #   make            build build/chunkstore and build/chunkfs
 #   make test       install what is missing, build, run every test
 #   make demo       the same, then show the main job on a tree of this machine
-#   make check      the quick tests (no mounts); also: test-long asan tsan lint
+#   make check      the quick tests (no mounts); also: lint
+#   make test-long  all that tests can try, and test-sanitized; takes hours
+#   make test-sanitized  every test with the sanitizers of addresses and of threads; also: asan tsan
 #   make fuzz       look for inputs that hurt, FUZZ_SECONDS (60) a target, with clang
 #   make stress     everything at once for STRESS_SECONDS (300); also: stress-asan stress-tsan
 #   make bench      beside other tools, on workloads that it fetches; takes hours
@@ -98,7 +100,7 @@ PACED := $(B)/tests/lib/paced.so
 FS_PARTS := $(call obj,$(filter-out fs/main.c,$(FS_SRC)))
 TOOLS_PARTS := $(call obj,$(filter-out tools/main.c,$(TOOLS_SRC)))
 
-.PHONY: all programs tests-built check test test-long test-run asan tsan stress stress-asan stress-tsan \
+.PHONY: all programs tests-built check test test-long test-run test-sanitized asan tsan stress stress-asan stress-tsan \
 	stress-run fuzz fuzz-run lint demo bench scale density install deps clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -214,10 +216,16 @@ test:
 test-long:
 	$(DEPS) build test
 	$(SUBMAKE) test-run CS_TEST_LONG=1 CS_TEST_TIMEOUT=3600
+	$(SUBMAKE) test-sanitized
 
 asan tsan:
 	$(DEPS) build test
 	$(SUBMAKE) test-run FLAVOUR=$@
+
+# One after the other: each takes all processors.
+test-sanitized:
+	$(SUBMAKE) asan
+	$(SUBMAKE) tsan
 
 test-run: tests-built
 	BUILD=$(abspath $(B)) FLAVOUR=$(FLAVOUR) CC='$(CC)' CS_TEST_LONG=$(CS_TEST_LONG) CS_TEST_QUICK=$(CS_TEST_QUICK) \
