@@ -68,7 +68,7 @@ static int parse_rows(struct cs_cur *c, uint64_t number, const uint8_t *start, c
 	const uint64_t run = run_of(number);
 	for (;;) {
 		size_t len = cs_cur_max(c, CS_BUNDLE_STORED_MAX);
-		if (c->bad || i == 0 || len > (size_t)(end - start) || run_of(number) != run)
+		if (c->bad || i == 0 || !number || len > (size_t)(end - start) || run_of(number) != run)
 			return CS_E_CORRUPT;
 		end -= len;
 		p->at[--i] = (struct cs_bundle_stored){ number, end, len };
@@ -287,7 +287,7 @@ int cs_bundles_next(struct cs_txn *t, uint64_t from, uint64_t *number, struct cs
 
 int cs_bundles_walk(struct cs_db *db, cs_bundle_fn *fn, void *arg, struct cs_error *err)
 {
-	uint64_t from = 0, number;
+	uint64_t from = 1, number;
 	int rc = 1; /* there may be more */
 	while (rc == 1) {
 		struct cs_txn *t;

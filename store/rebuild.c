@@ -139,7 +139,7 @@ static int add_rows(struct rebuild *r, const struct job *jobs, size_t n, struct 
 
 static int add_missing(struct rebuild *r, struct job *jobs, struct cs_error *err)
 {
-	uint64_t from = 0;
+	uint64_t from = 1;
 	size_t n;
 	int more = 1, rc = CS_OK;
 	while (more == 1 && rc == CS_OK) {

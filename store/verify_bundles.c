@@ -284,7 +284,7 @@ static int next_bundle(struct cs_verify_run *v, struct job *j, struct cs_error *
 			j->number = v->next ? v->next : 1;
 			v->lost_before = true;
 			v->end |= v->next >= v->bundles_end || ++v->lost_rows > LOST_MAX;
-			v->next = end;
+			v->next = v->next ? end : 1; /* no bundle is number 0: it may be that row alone */
 			j->lost = why;
 			if (first || v->end)
 				return first;

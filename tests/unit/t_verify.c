@@ -176,6 +176,26 @@ static void change_bundle(struct cs_store *s, uint64_t number, change_fn *fn, vo
 
 /* ---- bundles and chunks */
 
+/* Numbers begin with 1. It is told, keeps nobody waiting, and hides no other bundle. */
+static void a_bundle_of_number_zero(void **state)
+{
+	uint64_t seqs[2];
+	(void)state;
+	struct cs_store *s = filled(seqs);
+	struct bytes zero = take(s, cs_chunk_bundle(chunk_of(s, seqs[0], "dir/f00", false)));
+	zero.number = 0;
+	put(s, &zero);
+	free(zero.data);
+	alarm(60);
+	verify(s, CS_VERIFY_DATA);
+	alarm(0);
+	assert_int_equal(nfound, 1);
+	assert_non_null(find("bundle-damaged"));
+	assert_int_equal(find("bundle-damaged")->points, 0);
+	world_gc(s);
+	cs_store_close(s);
+}
+
 static void a_bundle_that_cannot_be_decoded(void **state)
 {
 	uint64_t seqs[2];
@@ -1376,6 +1396,7 @@ static void what_follows_is_made_anew(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_bundle_of_number_zero),
 		TEST(a_bundle_that_cannot_be_decoded),
 		TEST(a_bundle_whose_header_is_damaged),
 		TEST(a_bundle_that_is_missing),
