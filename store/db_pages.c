@@ -7,8 +7,9 @@
  * which new rows lie over old ones that could still be read. So before a row is put
  * or deleted, the pages on the way to it, as they were when the transaction began,
  * are found right or the change fails: the number and kind of the page, the bounds
- * of its free space, rows that lie side by side and fill it, children that are pages
- * of the file. Each is looked at once in a transaction. To delete also concerns the
+ * of its free space, rows that lie side by side and fill it, keys that ascend (where
+ * one does not, a search goes wrong or right by how many rows there are), children
+ * that are pages of the file. Each is looked at once in a transaction. To delete also concerns the
  * pages beside, with which LMDB evens out.
  *
  * Of the list of free pages the order is looked at, where the next pages come from.
@@ -149,19 +150,7 @@ static bool page_is_right(const struct look *l, uint64_t number, unsigned kind)
 	       !(flags == BRANCH && rows_of(p) == 0) && rows_fill(l, p, upper);
 }
 
-/* The same, once in a transaction. */
-static int check(const struct look *l, uint64_t number)
-{
-	uint64_t *known = &l->t->db->sound[number % CS_SOUND];
-	if (*known == number)
-		return 0;
-	if (!page_is_right(l, number, 0))
-		return MDB_CORRUPTED;
-	*known = number;
-	return 0;
-}
-
-/* ---- on the way to a row */
+/* ---- the order of rows */
 
 typedef int compare(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b);
 
@@ -182,6 +171,52 @@ static int by_bytes(const struct look *l, enum cs_table table, const MDB_val *a,
 	(void)l;
 	(void)table;
 	return d ? d : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+}
+
+static int by_number(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b)
+{
+	(void)l;
+	(void)table;
+	if (a->mv_size != 8 || b->mv_size != 8)
+		return 0; /* no number is like another */
+	uint64_t x = u64(a->mv_data), y = u64(b->mv_data);
+	return (x > y) - (x < y);
+}
+
+static MDB_val key_at(const uint8_t *p, unsigned i)
+{
+	size_t len = u16(p + 8); /* in a page of nothing but keys */
+	struct node n;
+	if (u16(p + 10) & LEAF2)
+		return (MDB_val){ len, (void *)(uintptr_t)(p + HEAD + i * len) };
+	n = node_at(p, i);
+	return (MDB_val){ n.key_len, (void *)(uintptr_t)n.key };
+}
+
+/* Each row's key is above the one before. The first of a branch has none. */
+static bool ascend(const struct look *l, uint64_t number, enum cs_table table, compare *cmp)
+{
+	const uint8_t *p = l->map + number * l->size;
+	for (unsigned i = is_branch(p) ? 2 : 1; i < rows_of(p); i++) {
+		MDB_val before = key_at(p, i - 1), k = key_at(p, i);
+		if (cmp(l, table, &before, &k) >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- on the way to a row */
+
+/* The same, once in a transaction. */
+static int check(const struct look *l, uint64_t number, enum cs_table table, compare *cmp)
+{
+	uint64_t *known = &l->t->db->sound[number % CS_SOUND];
+	if (*known == number)
+		return 0;
+	if (!page_is_right(l, number, 0) || !ascend(l, number, table, cmp))
+		return MDB_CORRUPTED;
+	*known = number;
+	return 0;
 }
 
 /* How many rows from `from` on have a key that is not above. */
@@ -208,7 +243,7 @@ static int descend(const struct look *l, uint64_t root, enum cs_table table, com
 	uint64_t number = root;
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
 		const uint8_t *p = l->map + number * l->size;
-		int rc = check(l, number);
+		int rc = check(l, number, table, cmp);
 		if (rc)
 			return rc;
 		*leaf = p;
@@ -216,9 +251,9 @@ static int descend(const struct look *l, uint64_t root, enum cs_table table, com
 			return 0;
 		unsigned i = rows_to(l, p, 1, table, cmp, key) - 1;
 		if (beside && i > 0)
-			rc = check(l, node_at(p, i - 1).page);
+			rc = check(l, node_at(p, i - 1).page, table, cmp);
 		if (beside && rc == 0 && i + 1 < rows_of(p))
-			rc = check(l, node_at(p, i + 1).page);
+			rc = check(l, node_at(p, i + 1).page, table, cmp);
 		if (rc)
 			return rc;
 		number = node_at(p, i).page;
@@ -295,7 +330,7 @@ static int check_list(const struct look *l, const struct node *n, uint64_t *left
 /* The oldest lists, from which LMDB takes pages; of the tree all that leads there. */
 static int check_free(const struct look *l, uint64_t number, int depth, uint64_t *left)
 {
-	int rc = depth < DEPTH_MAX ? check(l, number) : MDB_CORRUPTED;
+	int rc = depth < DEPTH_MAX ? check(l, number, 0, by_number) : MDB_CORRUPTED;
 	const uint8_t *p = l->map + number * l->size;
 	if (rc == 0 && u16(p + 10) & LEAF2)
 		rc = MDB_CORRUPTED;
@@ -321,7 +356,7 @@ static bool take(struct look *l, uint64_t number, uint64_t n)
 	return true;
 }
 
-enum tree { FREE_TREE, MAIN_TREE, TABLE, VALUES };
+enum tree { FREE_TREE, MAIN_TREE, TABLE, NUMBERED /* table */, VALUES };
 
 static bool go_through(struct look *l, uint64_t root, enum tree tree, int depth);
 
@@ -351,15 +386,20 @@ static bool row_leads_well(struct look *l, const struct node *n, enum tree tree)
 	}
 	if (!(n->flags & SUBDATA))
 		return true;
-	return (tree == MAIN_TREE || tree == TABLE) && n->data_len == TREE_SIZE &&
-	       go_through(l, u64(n->data + 40), tree == MAIN_TREE ? TABLE : VALUES, 0);
+	if (n->data_len != TREE_SIZE || tree == FREE_TREE || tree == VALUES)
+		return false;
+	enum tree below = tree != MAIN_TREE ? VALUES :
+			  u16(n->data + 4) & MDB_INTEGERKEY ? NUMBERED : TABLE;
+	return go_through(l, u64(n->data + 40), below, 0);
 }
 
 static bool go_through(struct look *l, uint64_t root, enum tree tree, int depth)
 {
 	if (root == NO_ROOT && depth == 0)
 		return true;
-	if (depth >= DEPTH_MAX || !take(l, root, 1) || !page_is_right(l, root, 0))
+	compare *cmp = tree == FREE_TREE || tree == NUMBERED ? by_number : by_bytes;
+	if (depth >= DEPTH_MAX || !take(l, root, 1) || !page_is_right(l, root, 0) ||
+	    !ascend(l, root, 0, cmp))
 		return false;
 	const uint8_t *p = l->map + root * l->size;
 	bool good = true;

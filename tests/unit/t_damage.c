@@ -579,7 +579,7 @@ static void a_shorter_file(void **state)
 static void damage_where_is_written(void **state)
 {
 	struct rng r = rng_start();
-	struct sum bits = { 0 }, zeroed = { 0 };
+	struct sum bits = { 0 }, zeroed = { 0 }, numbers = { 0 };
 	static const uint8_t zeros[PAGE];
 	int status;
 
@@ -598,7 +598,13 @@ static void damage_where_is_written(void **state)
 		write_there(&zeroed, "page of zeros");
 		heal(at, PAGE);
 	}
+	/* the number of a bundle that becomes less than those before it, or 0 */
+	for (size_t i = 0; i < nrows; i++)
+		for (unsigned bit = is_long() ? 0 : 4; bit < 8; bit += is_long() ? 1 : 3)
+			if (strcmp(rows[i].table, "bundles") == 0)
+				flip(&numbers, rows[i].key + 7, bit, "number");
 	writing = false;
+	no_wrong_answers(&numbers, "numbers where is written");
 	no_wrong_answers(&bits, "bits where is written");
 	no_wrong_answers(&zeroed, "pages of zeros where is written");
 	assert_true(bits.by_chance * 100 <= bits.damages && zeroed.by_chance == 0);
