@@ -32,8 +32,8 @@ static int walk_rows(void *arg, MDB_cursor *c)
 			return MDB_CORRUPTED;
 		last = f.id;
 		rc = w->each(w->arg, &f);
-		if (rc)
-			return rc;
+		if (rc) /* MDB_NOTFOUND: it has seen enough */
+			break;
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }

@@ -106,7 +106,8 @@ static inline uint64_t cs_freed_page(const struct cs_freed *f, uint64_t i)
 typedef int cs_freed_fn(void *arg, const struct cs_freed *f);
 /*
  * Every record, the oldest first; `each` is called under the guard. Read transactions only: a
- * write transaction changes the list while it works. LMDB's code, or what `each` returns to end it.
+ * write transaction changes the list while it works. LMDB's code, or what `each`
+ * returns to end it (0 for MDB_NOTFOUND).
  */
 int cs_freed_walk(MDB_txn *txn, cs_freed_fn *each, void *arg);
 /* How many of a record's pages, in their order, lie on this page or behind it. */
