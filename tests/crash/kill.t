@@ -23,8 +23,9 @@ new_store || exit 1
 kills=0
 killed() {
 	local ms=$((1 + RANDOM % (took + 1))) from=${EPOCHREALTIME/./}
-	# the subshell is the one that would tell of it
-	(timeout -s KILL "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))" "$@"
+	# the subshell is the one that would tell of it; in the foreground timeout waits until the killed
+	# one is gone, which ends what it does with the disk before it dies
+	(timeout --foreground -s KILL "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))" "$@"
 	exit $?) >/dev/null 2>&1
 	if [ $? -eq 137 ]; then
 		kills=$((kills + 1))

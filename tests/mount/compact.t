@@ -81,7 +81,7 @@ check "forget and gc" forget_goes
 check "mount again" mount_store "$M"
 bad=0
 for ms in 4 8 12 17 23 30 40 55 75 100; do
-	(timeout -s KILL "0.$(printf %03d $ms)" chunkstore compact; :) >/dev/null 2>&1
+	(timeout --foreground -s KILL "0.$(printf %03d $ms)" chunkstore compact; :) >/dev/null 2>&1
 	chunkstore verify >"$T/verify" 2>&1 || { bad=1; diag "after $ms ms:" "$(head "$T/verify")"; }
 done
 is "killed at ten moments, nothing is lost" $bad 0
