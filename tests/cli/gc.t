@@ -40,7 +40,9 @@ is "digest too" "$(chunkstore show --json b | jq -r .digest)" "$digest"
 size=$(file_size "$S/data.mdb")
 head -c 20M /dev/urandom >"$T/b/new"
 check "the next backup" backup b "$T/b"
-num "reuses the space: the file does not grow" "$(file_size "$S/data.mdb")" -le "$size"
+# gc had cut a free end off the file, of which a commit may take some pages again.
+num "reuses the space: the file grows by less than a twentieth of it" \
+	"$(file_size "$S/data.mdb")" -le $((size + (1 << 20)))
 check "restore of it" chunkstore restore b "$T/b-out-2"
 check "is right" treecmp "$T/b" "$T/b-out-2"
 
