@@ -66,6 +66,8 @@ static size_t pages_of(struct cs_slice v, uintptr_t *start)
 #endif
 
 #define VALUE_MAX ((size_t)64 << 20)
+/* A call that interrupts all processors; smaller ones go with the whole map (db_resident.c). */
+#define UNLOAD_MIN ((size_t)1 << 20)
 static _Thread_local unsigned seen_poison; /* at the last load */
 
 static int unreadable(struct cs_error *err)
@@ -101,6 +103,7 @@ void cs_db_unload(const struct cs_txn *t, struct cs_slice value)
 	if (t->write)
 		return;
 	size_t n = pages_of(value, &start);
-	madvise((void *)start, n, MADV_DONTNEED);
+	if (n >= UNLOAD_MIN)
+		madvise((void *)start, n, MADV_DONTNEED);
 	cs_db_resident_check(t->db); /* the kernel maps pages around those that are touched */
 }

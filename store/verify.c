@@ -159,8 +159,9 @@ static int run(struct cs_verify_run *v, struct cs_error *err)
 		rc = cs_verify_files_find(v, err);
 	if (rc == CS_OK)
 		rc = cs_verify_bundles(v, err);
-	if (rc == CS_OK && v->files)
-		rc = cs_verify_files_rest(v, err);
+	if (rc == CS_OK)
+		rc = cs_verify_rest(v, err);
+	cs_verify_flaws_sort(v);
 	if (rc == CS_OK)
 		rc = cs_verify_index(v, err);
 	if (rc == CS_OK)
@@ -188,7 +189,7 @@ static void release(struct cs_verify_run *v)
 	cs_verify_gate_release(v);
 	cs_verify_files_release(v);
 	free(v->flaws);
-	free(v->deltas);
+	free(v->rest);
 	free(v->done);
 	pthread_mutex_destroy(&v->lock);
 	pthread_cond_destroy(&v->told);

@@ -4,8 +4,7 @@
  *
  * A thread takes the next bundle. Its table is looked at, and a row in the index
  * for each of its chunks; then, for the level of data, its checksum, its frame and
- * the hash of each chunk. Deltas wait until all bundles were looked at, and come by
- * base, so that each base is decoded once.
+ * the hash of each chunk. Deltas wait until all bundles were looked at (verify_rest.c).
  *
  * What is done with a bundle passes a gate in the order of the bundles' numbers:
  * one after the other, by whichever thread closes a gap. There the ranges are put
@@ -22,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DELTA_STEP 64
 #define LOST_ROWS (UINT64_C(1) << 63) /* keys of findings about what cannot be counted */
 #define LOST_MAX 100000u /* ranges of which no row can be read, in which rows are looked for */
 
@@ -37,25 +35,12 @@ struct job {
 	uint64_t place; /* at the gate */
 };
 
-static void flaw(struct cs_verify_run *v, cs_chunk from, cs_chunk to, struct cs_found *why)
-{
-	if (!why)
-		return;
-	pthread_mutex_lock(&v->lock);
-	int rc = cs_grow(&v->flaws, &v->flaws_cap, v->nflaws + 1, sizeof(*v->flaws));
-	if (rc == CS_OK)
-		v->flaws[v->nflaws++] = (struct cs_flaw){ from, to, why };
-	pthread_mutex_unlock(&v->lock);
-	if (rc != CS_OK)
-		cs_verify_no_memory(v);
-}
-
 static void flawed_bundle(struct cs_verify_run *v, struct job *j, uint64_t number,
 			  const char *what, const char *why)
 {
 	struct cs_found *f = cs_verify_found(v, CS_FOUND_BUNDLE_DAMAGED, number, "bundle %llu %s%s",
 					     (unsigned long long)number, what, why);
-	flaw(v, cs_chunk_make(number, 0), cs_chunk_make(number, CS_SLOTS_MAX), f);
+	cs_verify_flaw(v, cs_chunk_make(number, 0), cs_chunk_make(number, CS_SLOTS_MAX), f);
 	j->out.damaged = true;
 }
 
@@ -91,20 +76,20 @@ static void check_index(struct cs_verify_run *v, struct cs_txn *t, uint64_t numb
 static void note_deltas(struct cs_verify_run *v, struct job *j, uint64_t number,
 			const struct cs_bundle *b)
 {
+	bool noted = true;
 	pthread_mutex_lock(&v->lock);
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		if (!b->slots[i].frame_len)
 			continue;
 		j->out.deltas = true;
-		if (cs_grow(&v->deltas, &v->deltas_cap, v->ndeltas + 1, sizeof(*v->deltas)) == CS_OK)
-			v->deltas[v->ndeltas++] = (struct cs_verify_delta){
-				b->slots[i].base, cs_chunk_make(number, i)
-			};
-		else if (!v->error.code)
-			cs_fail(&v->error, CS_E_NOMEM, "out of memory");
+		noted = cs_verify_later(v, &(struct cs_verify_rest){
+					   .near = b->slots[i].base,
+					   .delta = cs_chunk_make(number, i) }) && noted;
 	}
 	v->result.raw_bytes += b->raw_len;
 	pthread_mutex_unlock(&v->lock);
+	if (!noted)
+		cs_verify_no_memory(v);
 }
 
 static void check_hashes(struct cs_verify_run *v, struct job *j, uint64_t number,
@@ -118,10 +103,10 @@ static void check_hashes(struct cs_verify_run *v, struct job *j, uint64_t number
 		if (cs_hash_equal(&h, &s->hash))
 			continue;
 		cs_chunk chunk = cs_chunk_make(number, i);
-		flaw(v, chunk, chunk,
-		     cs_verify_found(v, CS_FOUND_CHUNK_DAMAGED, chunk,
-				     "bundle %llu slot %u has not the bytes of its hash",
-				     (unsigned long long)number, i));
+		cs_verify_flaw(v, chunk, chunk,
+			       cs_verify_found(v, CS_FOUND_CHUNK_DAMAGED, chunk,
+					       "bundle %llu slot %u has not the bytes of its hash",
+					       (unsigned long long)number, i));
 		j->out.damaged = true;
 	}
 }
@@ -365,146 +350,10 @@ void cs_verify_gate_release(struct cs_verify_run *v)
 		cs_bundle_free(v->gate[i].bundle);
 }
 
-/* ---- deltas */
-
-/* *at: the number where the chunk is today. */
-static bool is_stored(struct cs_txn *t, cs_chunk chunk, cs_chunk *at)
-{
-	struct cs_slice s;
-	*at = chunk;
-	return cs_bundles_get(t, cs_chunk_bundle(chunk), &s, NULL) == 1 ||
-	       (cs_chunk_moved(t, chunk, at, NULL) == 1 &&
-		cs_bundles_get(t, cs_chunk_bundle(*at), &s, NULL) == 1);
-}
-
-/* With the lock. */
-static void range_is_damaged(struct cs_verify_run *v, uint64_t bundle)
-{
-	for (size_t i = 0; i < v->ndone; i++)
-		if (v->done[i].key == cs_checked_range(bundle))
-			v->done[i].damaged = true;
-}
-
-/* The base cannot be read: it is the bundle that it lies in which is damaged, due this time or not. */
-static void base_is_damaged(struct cs_verify_run *v, cs_chunk base, const char *why)
-{
-	uint64_t number = cs_chunk_bundle(base);
-	flaw(v, base, base,
-	     cs_verify_found(v, CS_FOUND_BUNDLE_DAMAGED, number, "bundle %llu: %.200s",
-			     (unsigned long long)number, why));
-	pthread_mutex_lock(&v->lock);
-	cs_verify_is_done(v, cs_checked_range(number), true, false);
-	pthread_mutex_unlock(&v->lock);
-}
-
-static void delta_is_damaged(struct cs_verify_run *v, cs_chunk chunk, const char *why)
-{
-	flaw(v, chunk, chunk,
-	     cs_verify_found(v, CS_FOUND_CHUNK_DAMAGED, chunk,
-			     "bundle %llu slot %u, a delta: %.200s",
-			     (unsigned long long)cs_chunk_bundle(chunk), cs_chunk_slot(chunk), why));
-	pthread_mutex_lock(&v->lock);
-	range_is_damaged(v, cs_chunk_bundle(chunk));
-	pthread_mutex_unlock(&v->lock);
-}
-
-/*
- * A delta that no point needs may have outlived its base; one that is needed is
- * found with the file.
- */
-static int check_delta(struct cs_verify_run *v, const struct cs_verify_delta *d,
-		       struct cs_error *err)
-{
-	const uint8_t *data;
-	size_t len;
-	void *held;
-	struct cs_error why = { 0 };
-	struct cs_txn *t;
-	cs_chunk at, base;
-	int rc = cs_reader_chunk(v->store, d->chunk, &held, &data, &len, &why);
-	if (rc == CS_OK) {
-		cs_cache_release(held);
-		pthread_mutex_lock(&v->lock);
-		v->result.raw_bytes += len;
-		pthread_mutex_unlock(&v->lock);
-		return CS_OK;
-	}
-	if (rc == CS_E_NOMEM)
-		return cs_fail(err, rc, "out of memory");
-	rc = cs_txn_read(v->store->db, &t, err);
-	if (rc != CS_OK)
-		return rc;
-	bool there = is_stored(t, d->chunk, &at) && is_stored(t, d->base, &base);
-	cs_txn_end(t);
-	if (!there)
-		return CS_OK;
-	if (cs_reader_chunk(v->store, base, &held, &data, &len, NULL) != CS_OK) {
-		base_is_damaged(v, base, why.text);
-	} else {
-		cs_cache_release(held);
-		delta_is_damaged(v, d->chunk, why.text);
-	}
-	return CS_OK;
-}
-
-static void *check_deltas(void *arg)
-{
-	struct cs_verify_run *v = arg;
-	struct cs_error err = { 0 };
-	int rc = CS_OK;
-	while (rc == CS_OK) {
-		pthread_mutex_lock(&v->lock);
-		size_t at = v->next_delta, end = at + DELTA_STEP;
-		end = v->stop ? at : end < v->ndeltas ? end : v->ndeltas;
-		v->next_delta = end;
-		pthread_mutex_unlock(&v->lock);
-		if (at == end)
-			break;
-		for (; at < end && rc == CS_OK; at++)
-			rc = check_delta(v, &v->deltas[at], &err);
-	}
-	return cs_verify_ended(v, rc, &err);
-}
-
-static int by_base(const void *a, const void *b)
-{
-	const struct cs_verify_delta *x = a, *y = b;
-	if (x->base != y->base)
-		return x->base < y->base ? -1 : 1;
-	return (x->chunk > y->chunk) - (x->chunk < y->chunk);
-}
-
-static int by_chunk(const void *a, const void *b)
-{
-	const struct cs_flaw *x = a, *y = b;
-	if (x->from != y->from)
-		return x->from < y->from ? -1 : 1;
-	return (x->to < y->to) - (x->to > y->to);
-}
-
-/* In order, and without those that lie in another, so that they can be searched. */
-static void sort_flaws(struct cs_verify_run *v)
-{
-	size_t n = 0;
-	if (v->nflaws)
-		qsort(v->flaws, v->nflaws, sizeof(*v->flaws), by_chunk);
-	for (size_t i = 0; i < v->nflaws; i++)
-		if (n == 0 || v->flaws[i].from > v->flaws[n - 1].to)
-			v->flaws[n++] = v->flaws[i];
-	v->nflaws = n;
-}
-
 int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err)
 {
 	int rc = cs_verify_on_all_cores(v, check_bundles, err);
 	if (rc == CS_OK)
 		end_range(v);
-	if (rc == CS_OK && v->ndeltas) {
-		qsort(v->deltas, v->ndeltas, sizeof(*v->deltas), by_base);
-		rc = cs_verify_on_all_cores(v, check_deltas, err);
-	}
-	for (size_t i = 0; i < v->ndone && rc == CS_OK; i++)
-		v->done[i].later = false;
-	sort_flaws(v);
 	return rc;
 }

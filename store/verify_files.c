@@ -27,7 +27,6 @@
 #define HASHED_FACTOR 8
 #define AGAIN_FREE (UINT64_C(1) << 30)
 #define PIECE_COST 4096
-#define BACK_MAX 32 /* pieces of a file that are read again while others wait */
 #define OPEN_MAX 16384 /* files that have begun and wait: each has a state of 600 bytes */
 
 enum state { WAITS, SOUND, WRONG, UNREAD, LEFT };
@@ -39,10 +38,10 @@ struct file {
 	cs_chunk root; /* of extent pages; 0: */
 	uint8_t *bytes; /* the packed extents */
 	uint32_t bytes_len;
-	uint8_t level, state, back;
+	uint8_t level, state;
 	uint64_t seq;  /* a point that has it */
 	uint64_t off;  /* so far */
-	cs_chunk next; /* at off */
+	cs_chunk first, next; /* piece; the one at off */
 	struct cs_hasher *hasher;
 };
 
@@ -62,9 +61,7 @@ struct cs_verify_files {
 	_Atomic size_t nheap;
 	size_t open;
 	uint64_t hashed, hashed_max;
-	/* afterwards; guarded by v->lock */
-	uint32_t *rest;
-	size_t nrest, next;
+	/* afterwards */
 	_Atomic uint64_t again;
 	uint64_t again_max;
 	bool wrong; /* there is one */
@@ -144,7 +141,6 @@ void cs_verify_files_release(struct cs_verify_run *v)
 	free(fs->list);
 	free(fs->table);
 	free(fs->heap);
-	free(fs->rest);
 	free(fs);
 	v->files = NULL;
 }
@@ -249,17 +245,25 @@ static bool add_hole(struct file *f, uint64_t len)
 	return add(f, b, sizeof(b));
 }
 
-/* A piece that lies in a bundle that has passed, or is none of a bundle's own. */
-static bool add_again(struct cs_verify_run *v, struct file *f, const struct cs_extent *x)
+/* A piece of a bundle. */
+static bool add_piece(struct file *f, const struct cs_extent *x, const struct cs_bundle *b)
 {
-	const uint8_t *data;
-	size_t len;
+	uint32_t slot = cs_chunk_slot(x->chunk);
+	return b->kind == CS_BUNDLE_DATA && slot < b->nslots && !b->slots[slot].frame_len &&
+	       b->slots[slot].len == x->len && add(f, b->raw + b->slots[slot].off, x->len);
+}
+
+/* A piece of a bundle that passed a while ago: the one thread that is here decodes none. */
+static bool add_cached(struct cs_verify_run *v, struct file *f, const struct cs_extent *x)
+{
+	uint64_t number = cs_chunk_bundle(x->chunk);
+	struct cs_bundle *b;
 	void *held;
-	if (cs_reader_chunk(v->store, x->chunk, &held, &data, &len, NULL) != CS_OK)
+	if (!cs_cache_has(v->store->bundles, number) ||
+	    cs_reader_bundle(v->store, number, &held, &b, NULL) != CS_OK)
 		return false;
-	bool good = len == x->len && add(f, data, len);
+	bool good = add_piece(f, x, b);
 	cs_cache_release(held);
-	atomic_fetch_add(&v->files->again, PIECE_COST + x->len);
 	return good;
 }
 
@@ -294,18 +298,17 @@ static bool go_on(struct cs_verify_run *v, struct file *f, uint64_t number,
 	const struct cs_extent *at;
 	bool good = true;
 	while (good && fs->hashed < fs->hashed_max && piece_at(v, f, &x, &at)) {
-		uint32_t slot = cs_chunk_slot(at->chunk);
 		f->next = at->chunk;
+		if (!f->first)
+			f->first = at->chunk;
 		if (at->chunk && cs_chunk_bundle(at->chunk) > number)
 			break;
 		if (!at->chunk)
 			good = add_hole(f, at->len);
-		else if (cs_chunk_bundle(at->chunk) == number && b->kind == CS_BUNDLE_DATA &&
-			 slot < b->nslots && !b->slots[slot].frame_len &&
-			 b->slots[slot].len == at->len)
-			good = add(f, b->raw + b->slots[slot].off, at->len);
+		else if (b && cs_chunk_bundle(at->chunk) == number)
+			good = add_piece(f, at, b);
 		else
-			good = f->back++ < BACK_MAX && add_again(v, f, at);
+			good = add_cached(v, f, at);
 		fs->hashed += PIECE_COST + (at->chunk ? at->len : 0);
 		if (good)
 			f->off += at->len;
@@ -386,8 +389,9 @@ static bool may_go_on(struct cs_verify_run *v, uint64_t cost)
 	return !stop && atomic_fetch_add(&fs->again, cost) < fs->again_max;
 }
 
-static int read_rest(struct cs_verify_run *v, struct file *f)
+int cs_verify_file_read(struct cs_verify_run *v, uint32_t file, struct cs_error *err)
 {
+	struct file *f = &v->files->list[file];
 	struct cs_file_extents x = { 0 };
 	const struct cs_extent *at;
 	int rc = CS_OK;
@@ -411,27 +415,7 @@ static int read_rest(struct cs_verify_run *v, struct file *f)
 	}
 	cs_file_extents_release(&x);
 	close_file(f);
-	return rc == CS_E_NOMEM ? rc : CS_OK;
-}
-
-static void *read_files(void *arg)
-{
-	struct cs_verify_run *v = arg;
-	struct cs_verify_files *fs = v->files;
-	struct cs_error err = { 0 };
-	int rc = CS_OK;
-	while (rc == CS_OK) {
-		pthread_mutex_lock(&v->lock);
-		size_t at = fs->next;
-		fs->next += at < fs->nrest;
-		pthread_mutex_unlock(&v->lock);
-		if (at >= fs->nrest)
-			break;
-		rc = read_rest(v, &fs->list[fs->rest[at]]);
-		if (rc != CS_OK)
-			cs_fail(&err, rc, "out of memory");
-	}
-	return cs_verify_ended(v, rc, &err);
+	return rc == CS_E_NOMEM ? cs_fail(err, rc, "out of memory") : CS_OK;
 }
 
 struct drawn {
@@ -447,44 +431,56 @@ static int by_draw(const void *a, const void *b)
 	return (x->file > y->file) - (x->file < y->file);
 }
 
-/* In the order of the bundles; or of chance, if there is too much for all. */
-static int draw_rest(struct cs_verify_run *v, struct cs_error *err)
+/* What is to be read of it, with a quarter more for pieces that are small. */
+static uint64_t cost_of(const struct file *f)
 {
-	struct cs_verify_files *fs = v->files;
-	uint64_t cost = 0;
-	struct drawn *d = cs_alloc((fs->n + 1) * sizeof(*d));
-	fs->rest = cs_alloc((fs->n + 1) * sizeof(*fs->rest));
-	if (!d || !fs->rest) {
-		free(d);
-		return cs_fail(err, CS_E_NOMEM, "out of memory");
-	}
-	for (size_t i = 0; i < fs->n; i++) {
-		const struct file *f = &fs->list[i];
-		if (f->state != WAITS)
-			continue;
-		d[fs->nrest++] = (struct drawn){ f->next, (uint32_t)i };
-		cost = cs_bytes_add(cost, f->data_bytes < f->off ? 0 : f->data_bytes - f->off);
-	}
-	for (size_t i = 0; i < fs->nrest && cost > fs->again_max; i++)
-		d[i].by = cs_checksum_seeded(&d[i].file, sizeof(d[i].file), (uint64_t)v->now);
-	qsort(d, fs->nrest, sizeof(*d), by_draw);
-	for (size_t i = 0; i < fs->nrest; i++)
-		fs->rest[i] = d[i].file;
-	free(d);
-	return CS_OK;
+	uint64_t rest = f->data_bytes < f->off ? 0 : f->data_bytes - f->off;
+	return cs_bytes_add(rest, rest / 4 + PIECE_COST);
 }
 
-int cs_verify_files_rest(struct cs_verify_run *v, struct cs_error *err)
+/* As many as may be read, by chance. */
+static bool draw(struct cs_verify_run *v, struct drawn *d, size_t n)
 {
 	struct cs_verify_files *fs = v->files;
+	uint64_t cost = 0, more;
+	bool noted = true;
+	for (size_t i = 0; i < n; i++)
+		d[i].by = cs_checksum_seeded(&d[i].file, sizeof(d[i].file), (uint64_t)v->now);
+	qsort(d, n, sizeof(*d), by_draw);
+	for (size_t i = 0; i < n && noted; i++) {
+		struct file *f = &fs->list[d[i].file];
+		more = cs_bytes_add(cost, cost_of(f));
+		if (more > fs->again_max) {
+			f->state = LEFT;
+			continue;
+		}
+		cost = more;
+		noted = cs_verify_later(v, &(struct cs_verify_rest){ .near = f->first,
+								      .file = d[i].file });
+	}
+	return noted;
+}
+
+int cs_verify_files_later(struct cs_verify_run *v, struct cs_error *err)
+{
+	struct cs_verify_files *fs = v->files;
+	size_t n = 0;
+	struct drawn *d = cs_alloc((fs->n + 1) * sizeof(*d));
 	allow(v);
 	fs->nheap = 0;
-	int rc = draw_rest(v, err);
-	if (rc == CS_OK && fs->nrest)
-		rc = cs_verify_on_all_cores(v, read_files, err);
+	for (size_t i = 0; d && i < fs->n; i++)
+		if (fs->list[i].state == WAITS)
+			d[n++].file = (uint32_t)i;
+	bool noted = d && draw(v, d, n);
+	free(d);
+	return noted ? CS_OK : cs_fail(err, CS_E_NOMEM, "out of memory");
+}
+
+void cs_verify_files_judge(struct cs_verify_run *v)
+{
+	struct cs_verify_files *fs = v->files;
 	for (size_t i = 0; i < fs->n; i++) {
 		fs->wrong |= fs->list[i].state == WRONG;
 		v->result.files_left += fs->list[i].state == LEFT;
 	}
-	return rc;
 }

@@ -6,6 +6,7 @@
  * verify_bundles.c every bundle, by all cores: table, index, frame, hashes
  * verify_find.c    which large files there are
  * verify_files.c   do the pieces of a large file make its content?
+ * verify_rest.c    deltas, and the files that wait for pieces of earlier bundles
  * verify_index.c   rows of the index and of the moved table that lead nowhere
  * verify_refs.c    does a reference lead to a sound chunk?
  * verify_pieces.c  pages of pieces that are known
@@ -60,9 +61,11 @@ struct cs_flaw {
 	struct cs_found *why;
 };
 
-/* A delta that is to be made from its base; by base, so that each is decoded once. */
-struct cs_verify_delta {
-	cs_chunk base, chunk;
+/* A delta to be made, or a file's content to be read on, after all bundles. */
+struct cs_verify_rest {
+	cs_chunk near;  /* the base, or the first piece: what is to be read together */
+	cs_chunk delta; /* 0: a file */
+	uint32_t file;
 };
 
 /* Something that was verified, to be written down. */
@@ -152,8 +155,8 @@ struct cs_verify_run {
 	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS], *first_of[CS_FOUND_IDS];
 	struct cs_flaw *flaws; /* sorted when the threads have ended */
 	size_t nflaws, flaws_cap;
-	struct cs_verify_delta *deltas;
-	size_t ndeltas, deltas_cap, next_delta;
+	struct cs_verify_rest *rest;
+	size_t nrest, rest_cap, next_rest;
 	struct cs_verify_done *done;
 	size_t ndone, done_cap;
 	uint64_t indexed; /* chunks that were found in the index */
@@ -200,6 +203,9 @@ void cs_verify_tell(struct cs_verify_run *v);
 
 int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 void cs_verify_gate_release(struct cs_verify_run *v);
+/* Once the bundles have passed. With the lock, or when no thread runs. False: no memory. */
+bool cs_verify_later(struct cs_verify_run *v, const struct cs_verify_rest *r) CS_MUST_CHECK;
+int cs_verify_rest(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 int cs_verify_index(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 
 /* Before the bundles: look for the files whose content is to be hashed. */
@@ -214,14 +220,22 @@ int cs_verify_files_ready(struct cs_verify_run *v, struct cs_error *err) CS_MUST
 bool cs_verify_files_waiting(const struct cs_verify_run *v);
 /* A decoded bundle, in the order of the numbers, by one thread at a time. */
 void cs_verify_files_meet(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b);
-/* After the bundles: what is not in their order, as far as that is worth it. */
-int cs_verify_files_rest(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* After the bundles: those that need what has passed are to be read later, as far as that is worth it. */
+int cs_verify_files_later(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* One of them. Any thread. Fails only when memory is lacking. */
+int cs_verify_file_read(struct cs_verify_run *v, uint32_t file, struct cs_error *err) CS_MUST_CHECK;
+/* All were read that will be. */
+void cs_verify_files_judge(struct cs_verify_run *v);
 /* Is the content of an entry known not to be that of its hash? unread: it could not be read. */
 bool cs_verify_file_is_wrong(const struct cs_verify_run *v, const struct cs_entry *e, bool *unread);
 /* Is a file wrong for which this point was looked into? */
 bool cs_verify_files_of(const struct cs_verify_run *v, uint64_t seq);
 void cs_verify_files_release(struct cs_verify_run *v);
 
+/* Chunks that cannot be had; why may be NULL, which was told. Any thread, without the lock. */
+void cs_verify_flaw(struct cs_verify_run *v, cs_chunk from, cs_chunk to, struct cs_found *why);
+/* In order, and without those that lie in another, so that they can be searched. */
+void cs_verify_flaws_sort(struct cs_verify_run *v);
 /* No particular length. */
 #define CS_ANY_LENGTH UINT64_MAX
 /*

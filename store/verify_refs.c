@@ -76,6 +76,40 @@ const struct cs_verify_table *cs_verify_table(struct cs_verify_run *v, uint64_t 
 	return rc ? at : NULL;
 }
 
+/* ---- what is known against chunks */
+
+void cs_verify_flaw(struct cs_verify_run *v, cs_chunk from, cs_chunk to, struct cs_found *why)
+{
+	if (!why)
+		return;
+	pthread_mutex_lock(&v->lock);
+	int rc = cs_grow(&v->flaws, &v->flaws_cap, v->nflaws + 1, sizeof(*v->flaws));
+	if (rc == CS_OK)
+		v->flaws[v->nflaws++] = (struct cs_flaw){ from, to, why };
+	pthread_mutex_unlock(&v->lock);
+	if (rc != CS_OK)
+		cs_verify_no_memory(v);
+}
+
+static int by_chunk(const void *a, const void *b)
+{
+	const struct cs_flaw *x = a, *y = b;
+	if (x->from != y->from)
+		return x->from < y->from ? -1 : 1;
+	return (x->to < y->to) - (x->to > y->to);
+}
+
+void cs_verify_flaws_sort(struct cs_verify_run *v)
+{
+	size_t n = 0;
+	if (v->nflaws)
+		qsort(v->flaws, v->nflaws, sizeof(*v->flaws), by_chunk);
+	for (size_t i = 0; i < v->nflaws; i++)
+		if (n == 0 || v->flaws[i].from > v->flaws[n - 1].to)
+			v->flaws[n++] = v->flaws[i];
+	v->nflaws = n;
+}
+
 /* Why a chunk cannot be had, for all that was found so far; NULL: nothing known against it. */
 static struct cs_found *flaw_of(const struct cs_verify_run *v, cs_chunk chunk)
 {
@@ -89,6 +123,8 @@ static struct cs_found *flaw_of(const struct cs_verify_run *v, cs_chunk chunk)
 	}
 	return lo < v->nflaws && v->flaws[lo].from <= chunk ? v->flaws[lo].why : NULL;
 }
+
+/* ---- references */
 
 /* The slot of a chunk at this very number. */
 static const struct cs_verify_slot *slot_at(struct cs_verify_run *v, cs_chunk chunk, int *kind,
