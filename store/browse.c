@@ -429,8 +429,19 @@ struct walk {
 	size_t depth, cap, cap2;
 	struct cs_buf path; /* NUL-terminated for the callback */
 	cs_walk_fn *fn;
+	cs_walk_lost_fn *lost; /* may be NULL */
 	void *arg;
 };
+
+/* The directory whose path is the first len bytes cannot be read on, for a reason. */
+static int is_lost(struct walk *w, size_t len, int rc, const struct cs_error *why)
+{
+	if (!w->lost || (rc != CS_E_CORRUPT && rc != CS_E_IO))
+		return rc;
+	w->path.len = len;
+	cs_buf_u8(&w->path, 0);
+	return w->path.failed ? CS_E_NOMEM : w->lost(w->arg, (const char *)w->path.data, why);
+}
 
 static int push_dir(struct walk *w, const struct cs_node *n, size_t path_len, struct cs_error *err)
 {
@@ -458,21 +469,20 @@ static int visit(struct walk *w, const struct cs_node *n, size_t path_len, struc
 	int rc = w->fn(w->arg, (const char *)w->path.data, n, err);
 	if (rc == CS_WALK_SKIP)
 		return CS_OK;
-	if (rc == CS_OK && S_ISDIR(n->entry.mode) && n->entry.children_count)
-		rc = push_dir(w, n, path_len, err);
-	return rc;
+	if (rc != CS_OK || !S_ISDIR(n->entry.mode) || !n->entry.children_count)
+		return rc;
+	rc = push_dir(w, n, path_len, err);
+	return rc == CS_OK ? rc : is_lost(w, path_len, rc, err);
 }
 
 static int walk_step(struct walk *w, struct cs_error *err)
 {
 	const struct cs_node *n;
 	int rc = cs_dir_next(w->stack[w->depth - 1], &n, err);
-	if (rc == 0) {
+	if (rc != 1) {
 		cs_dir_close(w->stack[--w->depth]);
-		return CS_OK;
+		return rc == 0 ? CS_OK : is_lost(w, w->path_len[w->depth], rc, err);
 	}
-	if (rc < 0)
-		return rc;
 	w->path.len = w->path_len[w->depth - 1];
 	if (w->path.len)
 		cs_buf_u8(&w->path, '/');
@@ -480,10 +490,13 @@ static int walk_step(struct walk *w, struct cs_error *err)
 	return visit(w, n, w->path.len, err);
 }
 
-int cs_tree_walk(struct cs_tree *t, const struct cs_node *start, cs_walk_fn *fn, void *arg,
-		 struct cs_error *err)
+int cs_tree_walk(struct cs_tree *t, const struct cs_node *start, cs_walk_fn *fn,
+		 cs_walk_lost_fn *lost, void *arg, struct cs_error *err)
 {
-	struct walk w = { .tree = t, .fn = fn, .arg = arg };
+	struct walk w = { .tree = t, .fn = fn, .lost = lost, .arg = arg };
+	struct cs_error why;
+	if (!err)
+		err = &why;
 	int rc = visit(&w, start, 0, err);
 	while (rc == CS_OK && w.depth)
 		rc = walk_step(&w, err);

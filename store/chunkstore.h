@@ -353,11 +353,15 @@ void cs_dir_close(struct cs_dir *d);
  * Walk a subtree in pre-order without recursion, names in bytewise order. path
  * is relative to the start ("" for the start itself). fn returns 0 to go on,
  * CS_WALK_SKIP not to descend, or a negative code to stop with it.
+ *
+ * A directory of which the rest cannot be read for damage is told to lost, with its
+ * path, and the walk goes on behind it if that returns 0; NULL: it ends there.
  */
 #define CS_WALK_SKIP 1
 typedef int cs_walk_fn(void *arg, const char *path, const struct cs_node *n, struct cs_error *err);
+typedef int cs_walk_lost_fn(void *arg, const char *path, const struct cs_error *why);
 int cs_tree_walk(struct cs_tree *t, const struct cs_node *start, cs_walk_fn *fn,
-		 void *arg, struct cs_error *err) CS_MUST_CHECK;
+		 cs_walk_lost_fn *lost, void *arg, struct cs_error *err) CS_MUST_CHECK;
 
 /* ---------------------------------------------------------------- content */
 

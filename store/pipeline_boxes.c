@@ -216,6 +216,14 @@ int cs_pipeline_box_close(struct cs_pipeline *p, int place, struct cs_error *err
 	return rc;
 }
 
+static void free_all(struct cs_pending *e)
+{
+	for (struct cs_pending *next; e; e = next) {
+		next = e->chain;
+		free(e);
+	}
+}
+
 void cs_pipeline_boxes_release(struct cs_pipeline *p)
 {
 	while (p->head) {
@@ -226,12 +234,6 @@ void cs_pipeline_boxes_release(struct cs_pipeline *p)
 	for (int place = 0; place < CS_PIPELINE_PLACES; place++)
 		box_free(p->open[place]);
 	for (unsigned i = 0; i < CS_PENDING_BUCKETS; i++)
-		for (struct cs_pending *e = p->bucket[i], *next; e; e = next) {
-			next = e->chain;
-			free(e);
-		}
-	for (struct cs_pending *e = p->spare, *next; e; e = next) {
-		next = e->chain;
-		free(e);
-	}
+		free_all(p->bucket[i]);
+	free_all(p->spare);
 }

@@ -8,6 +8,7 @@
  */
 #include "cli.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +249,16 @@ void cs_cli_on_notice(void *arg, int kind, const char *text)
 
 	if (kind == CS_NOTICE_INFO && cli->quiet)
 		return;
+	cs_cli_complain(cli, "chunkstore", text);
+}
+
+void cs_cli_lost(struct cs_cli *cli, const char *place, const char *path,
+		 const struct cs_error *why)
+{
+	char text[2 * PATH_MAX + sizeof(why->text) + 64];
+
+	snprintf(text, sizeof(text), "%.*s%.*s cannot be read to its end: %s", PATH_MAX, place,
+		 PATH_MAX, path, why->text);
 	cs_cli_complain(cli, "chunkstore", text);
 }
 

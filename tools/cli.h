@@ -19,6 +19,7 @@
 
 #define CS_EXIT_DIFFERENT 1 /* diff --exit-code */
 #define CS_EXIT_UNREAD 1    /* whoever read our output has closed it */
+#define CS_EXIT_PARTLY 3    /* something could not be read; each was named */
 
 struct cs_command;
 
@@ -99,6 +100,10 @@ int cs_cli_each_point(struct cs_cli *cli, const char *series, bool latest, cs_po
 /* The callbacks of long actions; arg is the struct cs_cli. */
 int cs_cli_on_progress(void *arg, const struct cs_progress *p);
 void cs_cli_on_notice(void *arg, int kind, const char *text);
+
+/* Say that a directory, of which something cannot be read, is incomplete: its name is place and path. */
+void cs_cli_lost(struct cs_cli *cli, const char *place, const char *path,
+		 const struct cs_error *why);
 
 /* Print "chunkstore: text" on stderr as one line, whatever bytes the text has. */
 void cs_cli_complain(struct cs_cli *cli, const char *prefix, const char *text);

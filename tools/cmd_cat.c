@@ -118,7 +118,7 @@ static int run_dump(struct cs_cli *cli, const void *values, int argc, char **arg
 	if (rc == 0)
 		rc = cs_cli_place(cli, argv[0], &d.tree, &node, &path, err);
 	if (rc == 0)
-		rc = cs_tree_walk(d.tree, &node, dump_entry, &d, err);
+		rc = cs_tree_walk(d.tree, &node, dump_entry, NULL, &d, err);
 	cs_node_release(&node);
 	cs_tree_close(d.tree);
 	return rc;

@@ -128,7 +128,8 @@ static int report_one_side(struct diff *d, int side, const struct cs_node *n, bo
 {
 	d->base = d->path_len;
 	d->sign = side == 0 ? '-' : '+';
-	return cs_tree_walk(d->tree[side], n, itself ? report_below : report_children, d, err);
+	return cs_tree_walk(d->tree[side], n, itself ? report_below : report_children,
+			    NULL, d, err);
 }
 
 /* --- comparing */

@@ -47,7 +47,8 @@ struct find {
 	struct level *levels; /* from the root to the directory we are in */
 	size_t depth, room;
 	struct cs_pages *barren; /* BARREN_SLOTS directories without a match below */
-	struct cs_error *err;
+	bool lost; /* something could not be read */
+	struct cs_error *err; /* why it ends early */
 };
 
 static struct cs_pages *barren_slot(const struct find *f, struct cs_pages p)
@@ -138,26 +139,47 @@ static int visit(void *arg, const char *path, const struct cs_node *n, struct cs
 	return enter(f, n, len, err);
 }
 
+/* The rest of a directory. It may hold matches: so it is looked into again in other points. */
+static int on_lost(void *arg, const char *path, const struct cs_error *why)
+{
+	struct find *f = arg;
+	char place[CS_SERIES_MAX + CS_POINT_NAME_MAX + 8];
+
+	leave(f, path, strlen(path));
+	if (f->depth > 0)
+		f->levels[f->depth - 1].matched = true;
+	f->lost = true;
+	snprintf(place, sizeof(place), "%s/%s:", f->point->series, f->point->name);
+	cs_cli_lost(f->cli, place, path, why);
+	return 0;
+}
+
+/* What is damaged in it is named, and hides nothing else. */
 static int find_in_point(void *arg, const struct cs_point *p)
 {
 	struct find *f = arg;
+	struct cs_error why = { 0 };
 	struct cs_tree *tree = NULL;
 	struct cs_node root = { 0 };
-	int rc = cs_tree_open(f->cli->store, p->seq, &tree, f->err);
+	int rc = cs_tree_open(f->cli->store, p->seq, &tree, &why);
 
 	if (rc == CS_E_NOTFOUND)
 		return 0; /* forgotten since it was listed */
-	if (rc != 0)
-		return rc;
 	f->point = p;
 	f->depth = 0;
-	rc = cs_tree_root(tree, &root, f->err);
 	if (rc == 0)
-		rc = cs_tree_walk(tree, &root, visit, f, f->err);
-	if (rc == 0)
-		leave(f, "", 0);
+		rc = cs_tree_root(tree, &root, &why);
+	if (rc == 0) {
+		rc = cs_tree_walk(tree, &root, visit, on_lost, f, &why);
+		if (rc == 0)
+			leave(f, "", 0);
+	} else if (rc == CS_E_CORRUPT || rc == CS_E_IO) {
+		rc = on_lost(f, "", &why);
+	}
 	cs_node_release(&root);
 	cs_tree_close(tree);
+	if (rc != 0)
+		*f->err = why;
 	return rc;
 }
 
@@ -201,12 +223,12 @@ static int run_find(struct cs_cli *cli, const void *values, int argc, char **arg
 		rc = cs_cli_each_point(cli, NULL, f.v->latest, find_in_point, &f, err);
 	for (int i = 1; rc == 0 && i < argc; i++)
 		rc = find_in(&f, argv[i], err);
-	if (rc == 0 && f.v->json)
+	if ((rc == 0 || rc == CS_E_CORRUPT) && f.v->json)
 		cs_json_array_end(&cli->json);
 out:
 	free(f.levels);
 	free(f.barren);
-	return rc;
+	return rc == 0 && f.lost ? CS_EXIT_PARTLY : rc;
 }
 
 const struct cs_command cs_cmd_find = {

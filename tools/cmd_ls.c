@@ -9,6 +9,7 @@
 #include "describe.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 struct ls_values {
@@ -32,6 +33,8 @@ struct ls {
 	struct cs_cli *cli;
 	const struct ls_values *v;
 	const char *start; /* what to call the start itself */
+	const char *place; /* POINT[:PATH] as it was written */
+	bool lost; /* something could not be read */
 };
 
 static void print_long(struct ls *l, const struct cs_entry *e)
@@ -89,6 +92,19 @@ static int walk_entry(void *arg, const char *path, const struct cs_node *n, stru
 	return print_entry(l, path, n, err);
 }
 
+/* The rest of a directory; what is not in it goes on being listed. */
+static int on_lost(void *arg, const char *path, const struct cs_error *why)
+{
+	struct ls *l = arg;
+	char place[PATH_MAX];
+
+	snprintf(place, sizeof(place), "%s%s", l->place,
+		 !strchr(l->place, ':') ? ":" : path[0] ? "/" : "");
+	l->lost = true;
+	cs_cli_lost(l->cli, place, path, why);
+	return 0;
+}
+
 /* The children of one directory. */
 static int list_directory(struct ls *l, struct cs_tree *tree, const struct cs_node *dir,
 			  struct cs_error *err)
@@ -114,7 +130,7 @@ static int list_directory(struct ls *l, struct cs_tree *tree, const struct cs_no
 static int run_ls(struct cs_cli *cli, const void *values, int argc, char **argv,
 		  struct cs_error *err)
 {
-	struct ls l = { .cli = cli, .v = values };
+	struct ls l = { .cli = cli, .v = values, .place = argv[0] };
 	struct cs_tree *tree = NULL;
 	struct cs_node node = { 0 };
 	int rc = cs_cli_open(cli, CS_OPEN_READ, err);
@@ -129,7 +145,7 @@ static int run_ls(struct cs_cli *cli, const void *values, int argc, char **argv,
 	if (l.v->json)
 		cs_json_array(&cli->json, &cli->out, NULL);
 	if (l.v->recursive)
-		rc = cs_tree_walk(tree, &node, walk_entry, &l, err);
+		rc = cs_tree_walk(tree, &node, walk_entry, on_lost, &l, err);
 	else if (S_ISDIR(node.entry.mode) && !l.v->itself)
 		rc = list_directory(&l, tree, &node, err);
 	else
@@ -138,7 +154,7 @@ static int run_ls(struct cs_cli *cli, const void *values, int argc, char **argv,
 		cs_json_array_end(&cli->json);
 	cs_node_release(&node);
 	cs_tree_close(tree);
-	return rc;
+	return rc == 0 && l.lost ? CS_EXIT_PARTLY : rc;
 }
 
 const struct cs_command cs_cmd_ls = {

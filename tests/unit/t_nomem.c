@@ -90,7 +90,7 @@ static int read_all(struct cs_store *s, struct cs_error *err)
 		return rc;
 	rc = cs_tree_root(t, &root, err);
 	if (rc == CS_OK)
-		rc = cs_tree_walk(t, &root, read_node, t, err);
+		rc = cs_tree_walk(t, &root, read_node, NULL, t, err);
 	cs_tree_close(t);
 	return rc;
 }
