@@ -19,7 +19,6 @@
 
 #define CS_EXIT_DIFFERENT 1 /* diff --exit-code */
 #define CS_EXIT_UNREAD 1    /* whoever read our output has closed it */
-#define CS_EXIT_PARTLY 3    /* something could not be read; each was named */
 
 struct cs_command;
 

@@ -228,7 +228,9 @@ static int run_find(struct cs_cli *cli, const void *values, int argc, char **arg
 out:
 	free(f.levels);
 	free(f.barren);
-	return rc == 0 && f.lost ? CS_EXIT_PARTLY : rc;
+	if (rc == 0 && f.lost)
+		rc = cs_fail(err, CS_E_PARTIAL, "%s", cs_code_text(CS_E_PARTIAL));
+	return rc;
 }
 
 const struct cs_command cs_cmd_find = {

@@ -154,7 +154,9 @@ static int run_ls(struct cs_cli *cli, const void *values, int argc, char **argv,
 		cs_json_array_end(&cli->json);
 	cs_node_release(&node);
 	cs_tree_close(tree);
-	return rc == 0 && l.lost ? CS_EXIT_PARTLY : rc;
+	if (rc == 0 && l.lost)
+		rc = cs_fail(err, CS_E_PARTIAL, "%s", cs_code_text(CS_E_PARTIAL));
+	return rc;
 }
 
 const struct cs_command cs_cmd_ls = {

@@ -24,12 +24,14 @@ bad=$(latest bad)
 for how in "" --json; do
 	check_status "find ${how:-as text}: not all could be read" 3 chunkstore find $how 'third-*'
 	like "it says where" "$(stderr)" "^chunkstore: bad/$bad:second cannot be read to its end: "
+	like "and at the end that there is more" "$(stderr | tail -n 1)" "^chunkstore: not everything could be read$"
 	num "what is behind it is found" "$(stdout | grep -c "third/third-has")" -gt 1000
 	is "and in other points" "$(stdout | grep -c third-has-a-file-elsewhere)" 1
 	[ -z "$how" ] || check "the array is whole" jq -e length "$T/stdout"
 done
 check_status "ls -R: not all could be read" 3 chunkstore ls -R "bad/$bad"
 like "it says where" "$(stderr)" "^chunkstore: bad/$bad:second cannot be read to its end: "
+like "and at the end that there is more" "$(stderr | tail -n 1)" "^chunkstore: not everything could be read$"
 num "what is before it is shown" "$(stdout | grep -c "^first/first-has")" -gt 1000
 num "what is behind it is shown" "$(stdout | grep -c "^third/third-has")" -gt 1000
 check_status "ls of the directory fails" 1 chunkstore ls "bad/$bad:second"
