@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "hash.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +86,12 @@ static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *si
 
 static int fill_bundle(void *arg, uint64_t key, void **out, size_t *size, struct cs_error *err)
 {
-	return key & DELTA ? fill_delta(arg, key & ~DELTA, out, size, err) :
-			     load_bundle(arg, key, out, size, err);
+	struct cs_store *s = arg;
+	int rc = key & DELTA ? fill_delta(s, key & ~DELTA, out, size, err) :
+			       load_bundle(s, key, out, size, err);
+	if (rc == CS_OK)
+		atomic_fetch_add_explicit(&s->decoded, *size, memory_order_relaxed);
+	return rc;
 }
 
 int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struct cs_bundle **out,

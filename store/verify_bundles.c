@@ -190,18 +190,20 @@ static int fill_given(void *arg, uint64_t number, void **out, size_t *size, stru
 
 /*
  * A bundle at the gate. One thread at a time, in the order of the numbers; without the lock.
- * Afterwards it is in the cache for a while: a file may come back to it.
+ * It is in the cache then for a while: it may have the base of a delta, and a file may
+ * come back to it.
  */
 static void pass(struct cs_verify_run *v, struct cs_verify_passed *p)
 {
-	void *held, *value;
+	void *held = NULL, *value;
 	if (!p->bundle)
 		return;
-	cs_verify_files_meet(v, p->number, p->bundle);
-	if (p->bundle->kind == CS_BUNDLE_DATA && cs_verify_files_waiting(v) &&
+	if (p->bundle->kind != CS_BUNDLE_DATA || !cs_verify_files_waiting(v) ||
 	    cs_cache_get(v->store->bundles, p->number, fill_given, &p->bundle, &held, &value,
-			 NULL) == CS_OK)
-		cs_cache_release(held);
+			 NULL) != CS_OK)
+		value = p->bundle;
+	cs_verify_files_meet(v, p->number, value);
+	cs_cache_release(held);
 	cs_bundle_free(p->bundle);
 	p->bundle = NULL;
 }

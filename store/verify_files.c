@@ -9,9 +9,14 @@
  * what was stored in one go costs a hash and nothing else. A piece in an earlier
  * bundle, or a delta, or one that gc has moved, is read again afterwards.
  *
+ * Versions of a disk image have most pieces in common, and others here and there. They
+ * go along with the bundles that they share: what is larger than the cache fetches a
+ * piece that lies aside at once, if it comes back to the bundles that pass. So what is
+ * common is decoded once for all of them, and not once for each.
+ *
  * A hundred versions of a disk image have a hundred times its size, and the store
  * has it once. So what may be hashed is bounded by what the store has, and what may
- * be read again as well; beyond that it is other files at each run, drawn by chance.
+ * be decoded again as well; beyond that it is other files at each run, drawn by chance.
  * What an enemy wrote, a few pages that claim to be exabytes, ends there, too.
  */
 #include "verify_impl.h"
@@ -27,6 +32,10 @@
 #define HASHED_FACTOR 8
 #define AGAIN_FREE (UINT64_C(1) << 30)
 #define PIECE_COST 4096
+#define LARGE (64u << 20) /* more than what is kept of the bundles that have passed */
+#define NEAR 32 /* bundles: a file that waits for one that far ahead finds the others kept */
+#define LOOK 1024 /* pieces that a large file looks ahead */
+#define TURN 32 /* pieces that a file fetches before it is another's turn */
 #define OPEN_MAX 16384 /* files that have begun and wait: each has a state of 600 bytes */
 
 enum state { WAITS, SOUND, WRONG, UNREAD, LEFT };
@@ -41,12 +50,13 @@ struct file {
 	uint8_t level, state;
 	uint64_t seq;  /* a point that has it */
 	uint64_t off;  /* so far */
-	cs_chunk first, next; /* piece; the one at off */
+	uint64_t back; /* before here the pieces lie aside, and are fetched */
+	cs_chunk first; /* piece */
 	struct cs_hasher *hasher;
 };
 
 struct wait {
-	uint64_t bundle;
+	uint64_t bundle, off;
 	uint32_t file;
 };
 
@@ -57,12 +67,14 @@ struct cs_verify_files {
 	size_t table_cap;
 	/* who is at the gate */
 	struct wait *heap; /* the lowest bundle first */
-	size_t heap_cap;
-	_Atomic size_t nheap;
+	size_t heap_cap, nheap;
+	_Atomic bool waiting; /* any */
 	size_t open;
 	uint64_t hashed, hashed_max;
 	/* afterwards */
 	_Atomic uint64_t again;
+	/* what the store had decoded when the bundles began to pass; or what is read again */
+	uint64_t decoded;
 	uint64_t again_max;
 	bool wrong; /* there is one */
 };
@@ -198,12 +210,19 @@ int cs_verify_files_add(struct cs_verify_run *v, const struct cs_entry *e, uint6
 
 /* ---- the bundles that files wait for */
 
+/* Of those that want one bundle, the one that is behind. */
+static bool is_before(const struct wait *a, const struct wait *b)
+{
+	return a->bundle != b->bundle ? a->bundle < b->bundle : a->off < b->off;
+}
+
 static void heap_push(struct cs_verify_files *fs, uint64_t bundle, uint32_t file)
 {
+	const struct wait w = { bundle, fs->list[file].off, file };
 	size_t i = fs->nheap++;
-	for (; i && fs->heap[(i - 1) / 2].bundle > bundle; i = (i - 1) / 2)
+	for (; i && is_before(&w, &fs->heap[(i - 1) / 2]); i = (i - 1) / 2)
 		fs->heap[i] = fs->heap[(i - 1) / 2];
-	fs->heap[i] = (struct wait){ bundle, file };
+	fs->heap[i] = w;
 }
 
 static struct wait heap_pop(struct cs_verify_files *fs)
@@ -211,8 +230,8 @@ static struct wait heap_pop(struct cs_verify_files *fs)
 	struct wait top = fs->heap[0], last = fs->heap[--fs->nheap];
 	size_t i = 0, n = fs->nheap;
 	for (size_t k; (k = 2 * i + 1) < n; i = k) {
-		k += k + 1 < n && fs->heap[k + 1].bundle < fs->heap[k].bundle;
-		if (fs->heap[k].bundle >= last.bundle)
+		k += k + 1 < n && is_before(&fs->heap[k + 1], &fs->heap[k]);
+		if (!is_before(&fs->heap[k], &last))
 			break;
 		fs->heap[i] = fs->heap[k];
 	}
@@ -222,7 +241,7 @@ static struct wait heap_pop(struct cs_verify_files *fs)
 
 bool cs_verify_files_waiting(const struct cs_verify_run *v)
 {
-	return v->files && v->files->nheap;
+	return v->files && v->files->waiting;
 }
 
 /* ---- a file's pieces */
@@ -286,27 +305,91 @@ static int piece_at(struct cs_verify_run *v, struct file *f, struct cs_file_exte
 	return 0;
 }
 
+static bool is_spent(const struct cs_verify_run *v)
+{
+	return v->store->decoded - v->files->decoded >= v->files->again_max;
+}
+
+static bool must_stop(struct cs_verify_run *v)
+{
+	pthread_mutex_lock(&v->lock);
+	bool stop = v->stop || v->error.code;
+	pthread_mutex_unlock(&v->lock);
+	return stop;
+}
+
+/* A piece, wherever it is. CS_E_INTERRUPTED: no more may be decoded. */
+static int fetch(struct cs_verify_run *v, struct file *f, const struct cs_extent *x)
+{
+	const uint8_t *data;
+	size_t len;
+	void *held;
+	if (must_stop(v) || is_spent(v))
+		return CS_E_INTERRUPTED;
+	int rc = cs_reader_chunk(v->store, x->chunk, &held, &data, &len, NULL);
+	if (rc != CS_OK)
+		return rc;
+	if (len != x->len)
+		rc = CS_E_CORRUPT;
+	else if (!add(f, data, len))
+		rc = CS_E_NOMEM;
+	cs_cache_release(held);
+	return rc;
+}
+
+/* A bundle far ahead has the piece at f->off. Does one before it have one soon after? */
+static bool lies_aside(struct cs_verify_run *v, struct file *f, uint64_t number, uint64_t ahead)
+{
+	const struct cs_entry e = entry_of(f);
+	struct cs_file_extents x = { 0 };
+	const struct cs_extent *at;
+	uint64_t off = f->off;
+	if (off < f->back)
+		return true;
+	if (f->data_bytes < LARGE || ahead - number < NEAR)
+		return false;
+	for (int i = 0; i < LOOK && off < f->size && off >= f->back && !is_spent(v); i++) {
+		if (cs_file_extent(v->store, &e, off, &x, &at, NULL) != CS_OK)
+			break;
+		uint64_t bundle = cs_chunk_bundle(at->chunk);
+		if (at->chunk && bundle >= number && bundle < ahead)
+			f->back = off;
+		else
+			off += at->len;
+	}
+	cs_file_extents_release(&x);
+	return f->off < f->back;
+}
+
 /*
- * Go on as far as this bundle has what is next; NULL: over holes. True: it has all that
- * it needs of it, and f->next is somewhere else.
+ * Go on as far as this bundle has what is next; NULL: over holes. *wants: the bundle that
+ * it needs then, which may be this one, when it has had its turn. False: none.
  */
 static bool go_on(struct cs_verify_run *v, struct file *f, uint64_t number,
-		  const struct cs_bundle *b)
+		  const struct cs_bundle *b, uint64_t *wants)
 {
 	struct cs_verify_files *fs = v->files;
 	struct cs_file_extents x = { 0 };
 	const struct cs_extent *at;
+	unsigned fetched = 0;
 	bool good = true;
+	*wants = number;
 	while (good && fs->hashed < fs->hashed_max && piece_at(v, f, &x, &at)) {
-		f->next = at->chunk;
+		uint64_t bundle = cs_chunk_bundle(at->chunk);
 		if (!f->first)
 			f->first = at->chunk;
-		if (at->chunk && cs_chunk_bundle(at->chunk) > number)
+		if (fetched >= TURN)
 			break;
+		if (bundle > number && !lies_aside(v, f, number, bundle)) {
+			*wants = bundle;
+			break;
+		}
 		if (!at->chunk)
 			good = add_hole(f, at->len);
-		else if (b && cs_chunk_bundle(at->chunk) == number)
-			good = add_piece(f, at, b);
+		else if (bundle == number && b && add_piece(f, at, b))
+			;
+		else if (f->data_bytes >= LARGE)
+			good = fetch(v, f, at) == CS_OK && ++fetched;
 		else
 			good = add_cached(v, f, at);
 		fs->hashed += PIECE_COST + (at->chunk ? at->len : 0);
@@ -329,14 +412,15 @@ static void meet(struct cs_verify_run *v, uint32_t i, uint64_t number, const str
 	struct cs_verify_files *fs = v->files;
 	struct file *f = &fs->list[i];
 	bool was_open = f->hasher != NULL;
-	bool more = go_on(v, f, number, b);
+	uint64_t wants;
+	bool more = go_on(v, f, number, b, &wants);
 	if (f->state != WAITS) {
 		close_file(f);
 	} else if (more && !was_open && f->hasher && fs->open >= OPEN_MAX) {
 		close_file(f);
 		f->off = 0;
-	} else if (more && cs_chunk_bundle(f->next) > number) {
-		heap_push(fs, cs_chunk_bundle(f->next), i);
+	} else if (more) {
+		heap_push(fs, wants, i);
 	}
 	fs->open += (f->hasher != NULL) - was_open;
 }
@@ -350,17 +434,27 @@ static void allow(struct cs_verify_run *v)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* The next one that waits for it. False: there is none. */
+static bool meet_one(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b)
+{
+	struct cs_verify_files *fs = v->files;
+	if (!fs->nheap || fs->heap[0].bundle > number)
+		return false;
+	struct wait w = heap_pop(fs);
+	if (w.bundle == number) /* else it is gone, or not read this time */
+		meet(v, w.file, number, b);
+	return true;
+}
+
 void cs_verify_files_meet(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b)
 {
 	struct cs_verify_files *fs = v->files;
 	if (!fs)
 		return;
 	allow(v);
-	while (fs->nheap && fs->heap[0].bundle <= number) {
-		struct wait w = heap_pop(fs);
-		if (w.bundle == number) /* else it is gone, or not read this time */
-			meet(v, w.file, number, b);
-	}
+	while (meet_one(v, number, b))
+		;
+	fs->waiting = fs->nheap;
 }
 
 int cs_verify_files_ready(struct cs_verify_run *v, struct cs_error *err)
@@ -370,47 +464,37 @@ int cs_verify_files_ready(struct cs_verify_run *v, struct cs_error *err)
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
 	allow(v);
+	fs->decoded = v->store->decoded;
 	for (size_t i = 0; i < fs->n && rc == CS_OK; i++) {
 		meet(v, (uint32_t)i, 0, NULL);
 		if (i % 1024 == 0)
 			rc = cs_verify_tick(v, NULL, err);
 	}
+	while (rc == CS_OK && meet_one(v, 0, NULL))
+		rc = cs_verify_tick(v, NULL, err);
+	fs->waiting = fs->nheap;
 	return rc;
 }
 
 /* ---- the rest */
 
-static bool may_go_on(struct cs_verify_run *v, uint64_t cost)
-{
-	struct cs_verify_files *fs = v->files;
-	pthread_mutex_lock(&v->lock);
-	bool stop = v->stop || v->error.code;
-	pthread_mutex_unlock(&v->lock);
-	return !stop && atomic_fetch_add(&fs->again, cost) < fs->again_max;
-}
-
 int cs_verify_file_read(struct cs_verify_run *v, uint32_t file, struct cs_error *err)
 {
-	struct file *f = &v->files->list[file];
+	struct cs_verify_files *fs = v->files;
+	struct file *f = &fs->list[file];
 	struct cs_file_extents x = { 0 };
 	const struct cs_extent *at;
 	int rc = CS_OK;
 	while (rc == CS_OK && piece_at(v, f, &x, &at)) {
-		const uint8_t *data;
-		size_t len;
-		void *held = NULL;
-		if (!may_go_on(v, PIECE_COST + (at->chunk ? at->len : 0))) {
-			f->state = LEFT;
-			break;
-		}
-		if (at->chunk)
-			rc = cs_reader_chunk(v->store, at->chunk, &held, &data, &len, NULL);
-		if (rc == CS_OK && (!at->chunk ? !add_hole(f, at->len) :
-				    len == at->len && !add(f, data, len)))
+		uint64_t cost = PIECE_COST + (at->chunk ? at->len : 0);
+		if (must_stop(v) || atomic_fetch_add(&fs->again, cost) >= fs->again_max)
+			rc = CS_E_INTERRUPTED;
+		else if (at->chunk)
+			rc = fetch(v, f, at);
+		else if (!add_hole(f, at->len))
 			rc = CS_E_NOMEM;
-		else if (rc != CS_OK || (at->chunk && len != at->len))
-			f->state = UNREAD;
-		cs_cache_release(held);
+		if (rc != CS_OK)
+			f->state = rc == CS_E_INTERRUPTED ? LEFT : UNREAD;
 		f->off += at->len;
 	}
 	cs_file_extents_release(&x);
@@ -468,6 +552,8 @@ int cs_verify_files_later(struct cs_verify_run *v, struct cs_error *err)
 	struct drawn *d = cs_alloc((fs->n + 1) * sizeof(*d));
 	allow(v);
 	fs->nheap = 0;
+	fs->waiting = false;
+	fs->decoded = v->store->decoded;
 	for (size_t i = 0; d && i < fs->n; i++)
 		if (fs->list[i].state == WAITS)
 			d[n++].file = (uint32_t)i;

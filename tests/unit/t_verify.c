@@ -631,6 +631,41 @@ static void pieces_that_lie_anywhere(void **state)
 	cs_store_close(s);
 }
 
+/* What versions of a large file have in common is decoded once for all of them. */
+static void versions_of_a_disk_image(void **state)
+{
+	static uint8_t data[80 << 20];
+	enum { VERSIONS = 4 };
+	struct rng g = { 11 };
+	struct cs_tree *t;
+	struct cs_node n;
+	uint64_t seq = 0;
+	(void)state;
+	struct cs_store *s = world_open();
+	rng_bytes(&g, data, sizeof(data));
+	for (size_t i = 0; i < VERSIONS; i++) {
+		for (size_t at = i << 19; i && at + (1 << 18) < sizeof(data); at += 3 << 20)
+			rng_bytes(&g, data + at, (at >> 20) % 2 ? 10 : 200000);
+		world_write("tree/disk", data, sizeof(data));
+		seq = world_back_up(s, "t");
+	}
+	world_reopen(&s);
+	struct cs_verify_result r = verify(s, 0);
+	print_message("%llu bytes, %llu of them again\n", (unsigned long long)r.raw_bytes,
+		      (unsigned long long)s->decoded);
+	assert_int_equal(r.findings + r.files_left, 0);
+	assert_true(s->decoded < r.raw_bytes);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(t, "disk", &n, NULL), CS_OK);
+	struct cs_entry e = n.entry;
+	assert_null(content_of(s, seq, &e));
+	e.hash.b[7] ^= 1;
+	assert_non_null(content_of(s, seq, &e));
+	cs_node_release(&n);
+	cs_tree_close(t);
+	cs_store_close(s);
+}
+
 /* In one of the parts, whichever point is in it. */
 static void a_wrong_content_is_found_in_one_part(void **state)
 {
@@ -1412,6 +1447,7 @@ int main(void)
 		TEST(pieces_that_are_too_short),
 		TEST(pieces_that_do_not_make_the_content),
 		TEST(pieces_that_lie_anywhere),
+		TEST(versions_of_a_disk_image),
 		TEST(a_wrong_content_is_found_in_one_part),
 		TEST(a_file_that_has_no_end),
 		TEST(a_directory_that_has_no_end),
