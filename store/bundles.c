@@ -2,6 +2,7 @@
 #include "bundles.h"
 
 #include "alloc.h"
+#include "cleanup.h"
 #include "hash.h"
 
 #include <stdlib.h>
@@ -261,28 +262,85 @@ int cs_bundle_salvage(struct cs_decompressor *d, const void *data, size_t len,
 	return CS_OK;
 }
 
+/* Room for one chunk, which has this length and hash. NULL: no memory. */
+static struct cs_bundle *bundle_of_one(uint8_t kind, int level, const struct cs_slot *s)
+{
+	struct cs_bundle *one = cs_zalloc(sizeof(*one));
+	if (!one)
+		return NULL;
+	*one = (struct cs_bundle){ .kind = kind, .level = level, .nslots = 1, .raw_len = s->len,
+				   .slots = cs_alloc(sizeof(*one->slots)),
+				   .raw = cs_alloc(block_for(s->len)) };
+	if (!one->slots || !one->raw) {
+		cs_bundle_free(one);
+		return NULL;
+	}
+	one->slots[0] = (struct cs_slot){ .len = s->len, .hash = s->hash };
+	return one;
+}
+
 int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uint32_t slot,
 		       const uint8_t *base, size_t base_len, struct cs_bundle **out)
 {
 	const struct cs_slot *from = &b->slots[slot];
-	struct cs_bundle *one = cs_zalloc(sizeof(*one));
+	struct cs_bundle *one = bundle_of_one(b->kind, b->level, from);
 	if (!one)
 		return CS_E_NOMEM;
-	*one = (struct cs_bundle){ .kind = b->kind, .level = b->level, .nslots = 1, .raw_len = from->len,
-				   .slots = cs_alloc(sizeof(*one->slots)),
-				   .raw = cs_alloc(block_for(from->len)) };
-	int rc = CS_E_NOMEM;
-	if (one->slots && one->raw) {
-		one->slots[0] = (struct cs_slot){ .len = from->len, .hash = from->hash };
-		rc = cs_decompress_delta(d, base, base_len, b->raw + from->off, from->frame_len,
-					 one->raw, from->len);
-	}
+	int rc = cs_decompress_delta(d, base, base_len, b->raw + from->off, from->frame_len,
+				     one->raw, from->len);
 	if (rc != CS_OK) {
 		cs_bundle_free(one);
 		return rc;
 	}
 	*out = one;
 	return CS_OK;
+}
+
+/* The bytes of a chunk, out of the common frame. */
+static int decode_piece(struct cs_decompressor *d, const uint8_t *payload, size_t common,
+			const struct cs_bundle_header *h, const struct cs_slot *s, uint8_t *out)
+{
+	size_t part = (size_t)s->off + s->len;
+	if (h->codec != CS_CODEC_ZSTD) {
+		memcpy(out, payload + s->off, s->len);
+		return CS_OK;
+	}
+	CS_FREE uint8_t *raw = cs_alloc(part);
+	int rc = raw ? cs_decompress_part(d, payload, common, h->raw_len, raw, part) : CS_E_NOMEM;
+	if (rc == CS_OK)
+		memcpy(out, raw + s->off, s->len);
+	return rc;
+}
+
+int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
+			 uint32_t slot, struct cs_bundle **out)
+{
+	struct cs_bundle_header h;
+	uint32_t frames;
+	int rc = cs_bundle_header_unpack(data, len, &h);
+	if (rc == CS_OK)
+		rc = cs_bundle_check(data, len, number);
+	if (rc != CS_OK)
+		return rc;
+	CS_FREE struct cs_slot *slots = cs_alloc(h.nslots * sizeof(*slots));
+	if (!slots)
+		return CS_E_NOMEM;
+	rc = cs_slots_unpack(data, len, &h, slots, &frames);
+	if (rc != CS_OK)
+		return rc;
+	const struct cs_slot *s = slots + (slot < h.nslots ? slot : 0);
+	if (slot >= h.nslots || s->frame_len || s->off + s->len > h.raw_len / 4 * 3)
+		return CS_E_NOTFOUND;
+	struct cs_bundle *one = bundle_of_one(h.kind, cs_bundle_level(&h), s);
+	if (!one)
+		return CS_E_NOMEM;
+	size_t head = CS_BUNDLE_HEADER_SIZE + h.table_len;
+	rc = decode_piece(d, (const uint8_t *)data + head, len - head - frames, &h, s, one->raw);
+	if (rc != CS_OK)
+		cs_bundle_free(one);
+	else
+		*out = one;
+	return rc;
 }
 
 void cs_bundle_free(struct cs_bundle *b)

@@ -125,6 +125,12 @@ int cs_bundle_salvage(struct cs_decompressor *d, const void *data, size_t len,
  */
 int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uint32_t slot,
 		       const uint8_t *base, size_t base_len, struct cs_bundle **out) CS_MUST_CHECK;
+/*
+ * One chunk, as a bundle of its own: decoded no further than that. CS_E_NOTFOUND when it
+ * is not there, is a delta, or lies in the last quarter: all may as well be decoded then.
+ */
+int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
+			 uint32_t slot, struct cs_bundle **out) CS_MUST_CHECK;
 void cs_bundle_free(struct cs_bundle *b);
 /* Memory it takes. */
 size_t cs_bundle_memory(const struct cs_bundle *b);

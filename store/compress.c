@@ -134,6 +134,21 @@ int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void
 	return ZSTD_isError(n) || n != raw_len ? CS_E_CORRUPT : CS_OK;
 }
 
+int cs_decompress_part(struct cs_decompressor *d, const void *frame, size_t len, size_t raw_len,
+		       void *out, size_t part_len)
+{
+	ZSTD_inBuffer from = { frame, len, 0 };
+	ZSTD_outBuffer to = { out, part_len, 0 };
+	size_t n = 1;
+	if (!is_ours(frame, len, raw_len) || part_len > raw_len)
+		return CS_E_CORRUPT;
+	ZSTD_DCtx_reset(d->ctx, ZSTD_reset_session_only);
+	while (to.pos < to.size && from.pos < from.size && !ZSTD_isError(n))
+		n = ZSTD_decompressStream(d->ctx, &to, &from);
+	ZSTD_DCtx_reset(d->ctx, ZSTD_reset_session_only);
+	return ZSTD_isError(n) || to.pos < to.size ? CS_E_CORRUPT : CS_OK;
+}
+
 int cs_decompress_delta(struct cs_decompressor *d, const void *base, size_t base_len,
 			const void *frame, size_t len, void *out, size_t raw_len)
 {

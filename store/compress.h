@@ -43,6 +43,9 @@ void cs_decompressor_free(struct cs_decompressor *d);
 /* Exactly raw_len bytes into out, from exactly one frame. Anything else is CS_E_CORRUPT. */
 int cs_decompress(struct cs_decompressor *d, const void *frame, size_t len, void *out,
 		  size_t raw_len) CS_MUST_CHECK;
+/* Only the first part_len bytes of them. What lies behind is not looked at. */
+int cs_decompress_part(struct cs_decompressor *d, const void *frame, size_t len, size_t raw_len,
+		       void *out, size_t part_len) CS_MUST_CHECK;
 int cs_decompress_delta(struct cs_decompressor *d, const void *base, size_t base_len,
 			const void *frame, size_t len, void *out, size_t raw_len) CS_MUST_CHECK;
 

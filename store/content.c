@@ -93,7 +93,7 @@ static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint
 	const uint8_t *data;
 	size_t have;
 	void *held;
-	int rc = cs_reader_chunk(s, chunk, &held, &data, &have, err);
+	int rc = cs_reader_piece(s, chunk, &held, &data, &have, err);
 	if (rc != CS_OK)
 		return rc;
 	if (have != chunk_len) {

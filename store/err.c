@@ -73,6 +73,19 @@ int cs_code_from_errno(int sys_errno)
 	}
 }
 
+#define TEXT_MAX 8192 /* two paths and what is said of them */
+
+/* What is too long loses its middle: a long path must not hide what is wrong with it. */
+static void fit(struct cs_error *err, const char *whole, size_t len)
+{
+	static const char gap[] = "[...]";
+	size_t room = sizeof(err->text) - 1, tail = room / 2, head = room - tail - strlen(gap);
+	if (len <= room)
+		memcpy(err->text, whole, len + 1);
+	else
+		sprintf(err->text, "%.*s%s%s", (int)head, whole, gap, whole + len - tail);
+}
+
 __attribute__((format(printf, 4, 0)))
 static void fill(struct cs_error *err, int code, int sys_errno, const char *fmt, va_list ap)
 {
@@ -80,12 +93,14 @@ static void fill(struct cs_error *err, int code, int sys_errno, const char *fmt,
 		return;
 	err->code = code;
 	err->sys_errno = sys_errno;
-	int n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
-	if (sys_errno && n >= 0 && (size_t)n < sizeof(err->text)) {
-		char buf[128];
-		snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s",
-			 strerror_r(sys_errno, buf, sizeof(buf)));
-	}
+	char whole[TEXT_MAX], buf[128];
+	int n = vsnprintf(whole, TEXT_MAX - sizeof(buf), fmt, ap);
+	size_t len = n < 0 ? 0 : (size_t)n < TEXT_MAX - sizeof(buf) ? (size_t)n : strlen(whole);
+	whole[len] = '\0';
+	if (sys_errno)
+		len += (size_t)snprintf(whole + len, TEXT_MAX - len, ": %s",
+					strerror_r(sys_errno, buf, sizeof(buf) - 2));
+	fit(err, whole, len);
 }
 
 int cs_fail(struct cs_error *err, int code, const char *fmt, ...)
@@ -94,6 +109,12 @@ int cs_fail(struct cs_error *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	fill(err, code, 0, fmt, ap);
 	va_end(ap);
+	return code;
+}
+
+int cs_vfail(struct cs_error *err, int code, const char *fmt, va_list ap)
+{
+	fill(err, code, 0, fmt, ap);
 	return code;
 }
 

@@ -11,6 +11,7 @@
 #ifndef CS_ERR_H
 #define CS_ERR_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /*      name                 value  errno        exit  sentence */
@@ -59,10 +60,13 @@ int cs_code_from_errno(int sys_errno);
 
 /*
  * Fill err (may be NULL) with code and a printf-style text, and return code.
- * The text names the thing (path, point, store); it ends without a full stop.
+ * The text names the thing (path, point, store); it ends without a full stop. If it is too
+ * long, the middle is left out.
  */
 int cs_fail(struct cs_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+int cs_vfail(struct cs_error *err, int code, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
 /* The same for a system call that failed: the text gets ": strerror(sys_errno)". */
 int cs_fail_errno(struct cs_error *err, int sys_errno, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ALL UINT32_MAX
 #define MOVES_MAX 8 /* times that gc moves a chunk while one reader looks for it */
 
 /* ---- bundles and chunks */
@@ -33,13 +34,15 @@ static void decompressor_give(struct cs_store *s, struct cs_decompressor *d)
 	cs_decompressor_free(d);
 }
 
-static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t number,
+/* slot: only this; ALL: all of it. */
+static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t number, uint32_t slot,
 			struct cs_slice v, struct cs_bundle **out, struct cs_error *err)
 {
 	int rc = cs_db_load(v, err);
 	if (rc != CS_OK)
 		return rc;
-	rc = cs_bundle_decode(d, number, v.data, v.len, out);
+	rc = slot == ALL ? cs_bundle_decode(d, number, v.data, v.len, out) :
+			   cs_bundle_decode_one(d, number, v.data, v.len, slot, out);
 	if (rc == CS_OK && (rc = cs_db_intact(err)) != CS_OK) {
 		cs_bundle_free(*out);
 		return rc;
@@ -50,7 +53,7 @@ static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t nu
 	return rc;
 }
 
-static int load_bundle(struct cs_store *s, uint64_t number, void **out, size_t *size,
+static int load_bundle(struct cs_store *s, uint64_t number, uint32_t slot, void **out, size_t *size,
 		       struct cs_error *err)
 {
 	struct cs_txn *t;
@@ -66,7 +69,7 @@ static int load_bundle(struct cs_store *s, uint64_t number, void **out, size_t *
 			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
 				     (unsigned long long)number);
 		} else if (rc == 1) {
-			rc = decode_value(t, d, number, v, &b, err);
+			rc = decode_value(t, d, number, slot, v, &b, err);
 		}
 		cs_txn_end(t);
 	}
@@ -81,14 +84,24 @@ static int load_bundle(struct cs_store *s, uint64_t number, void **out, size_t *
 static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *size,
 		      struct cs_error *err);
 
-/* The cache of bundles has decoded deltas, too, as bundles of one chunk: this bit and the chunk. */
+/*
+ * The cache of bundles has deltas, too, and pieces that were all that was wanted of their
+ * bundle, as bundles of one chunk: one of these bits and the chunk.
+ */
 #define DELTA (UINT64_C(1) << 63)
+#define PIECE (UINT64_C(1) << 62)
 
 static int fill_bundle(void *arg, uint64_t key, void **out, size_t *size, struct cs_error *err)
 {
 	struct cs_store *s = arg;
-	int rc = key & DELTA ? fill_delta(s, key & ~DELTA, out, size, err) :
-			       load_bundle(s, key, out, size, err);
+	cs_chunk piece = key & ~PIECE;
+	int rc;
+	if (key & DELTA)
+		rc = fill_delta(s, key & ~DELTA, out, size, err);
+	else if (key & PIECE)
+		rc = load_bundle(s, cs_chunk_bundle(piece), cs_chunk_slot(piece), out, size, err);
+	else
+		rc = load_bundle(s, key, ALL, out, size, err);
 	if (rc == CS_OK)
 		atomic_fetch_add_explicit(&s->decoded, *size, memory_order_relaxed);
 	return rc;
@@ -266,6 +279,35 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 		*out_len = b->slots[slot].len;
 	}
 	return rc;
+}
+
+/* ---- a piece of a file */
+
+/*
+ * Nobody has asked for another one of its bundle for a while. Who begins with a bundle's
+ * first goes on with the others.
+ */
+static bool is_alone(struct cs_store *s, cs_chunk chunk)
+{
+	uint64_t number = cs_chunk_bundle(chunk);
+	_Atomic uint64_t *last = &s->touched[number % (sizeof(s->touched) / sizeof(s->touched[0]))];
+	if (cs_chunk_slot(chunk) == 0 || chunk >= PIECE || cs_cache_has(s->bundles, number))
+		return false;
+	return cs_cache_has(s->bundles, PIECE | chunk) ||
+	       atomic_exchange_explicit(last, number, memory_order_relaxed) != number;
+}
+
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
+		    size_t *out_len, struct cs_error *err)
+{
+	struct cs_bundle *b;
+	if (is_alone(s, chunk) && cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
+		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
+		*out_data = b->raw;
+		*out_len = b->raw_len;
+		return CS_OK;
+	}
+	return cs_reader_chunk(s, chunk, out_held, out_data, out_len, err);
 }
 
 /* ---- pages */

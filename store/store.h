@@ -34,6 +34,7 @@ struct cs_store {
 	struct cs_hints *hints;        /* position -> page, see browse.c */
 	size_t cache_bytes; /* what bundles and pages may take together */
 	struct cs_prefetch *prefetch;
+	_Atomic uint64_t touched[256]; /* bundles of which one chunk was read */
 	_Atomic uint64_t decoded; /* bytes of bundles and of deltas, since the store was opened */
 	pthread_mutex_t lock;
 	struct cs_decompressor *spare[8]; /* guarded by lock */

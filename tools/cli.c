@@ -17,14 +17,13 @@
 
 int cs_cli_misuse(struct cs_cli *cli, struct cs_error *err, const char *fmt, ...)
 {
-	char text[512];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	int rc = cs_vfail(err, CS_E_USAGE, fmt, ap);
 	va_end(ap);
 	cli->misused = true;
-	return cs_fail(err, CS_E_USAGE, "%s", text);
+	return rc;
 }
 
 /* --- waiting for another writer */

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static void look_at(struct cs_decompressor *d, struct cs_bundle *b)
+static void look_at(struct cs_decompressor *d, struct cs_bundle *b, const uint8_t *data, size_t len)
 {
 	uint64_t sum = 0;
 
@@ -23,8 +23,16 @@ static void look_at(struct cs_decompressor *d, struct cs_bundle *b)
 			sum += b->raw[s->off + k];
 		if (cs_slot_weight(s))
 			sum += b->raw[s->off + cs_slot_weight(s) - 1];
-		if (!s->frame_len)
+		if (!s->frame_len) {
+			int rc = cs_bundle_decode_one(d, 1, data, len, i, &one);
+			if (rc == CS_OK) {
+				MUST(one->raw_len == s->len);
+				MUST(memcmp(one->raw, b->raw + s->off, s->len) == 0);
+				cs_bundle_free(one);
+			}
+			MUST(rc == CS_OK || rc == CS_E_NOTFOUND);
 			continue;
+		}
 		if (cs_bundle_of_delta(d, b, i, b->raw, b->raw_len, &one) == CS_OK) {
 			MUST(one->raw_len == s->len);
 			cs_bundle_free(one);
@@ -54,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!d)
 		d = cs_decompressor_new();
 	if (cs_bundle_decode(d, 1, data, size, &b) == CS_OK) {
-		look_at(d, b);
+		look_at(d, b, data, size);
 		cs_bundle_free(b);
 	}
 	find_slots(data, size);
@@ -65,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(sealed, data, size);
 	cs_bundle_seal(sealed, size, 1);
 	if (cs_bundle_decode(d, 1, sealed, size, &b) == CS_OK) {
-		look_at(d, b);
+		look_at(d, b, sealed, size);
 		cs_bundle_free(b);
 	}
 	free(sealed);

@@ -131,6 +131,48 @@ static void only_one_frame_is_accepted(void **state)
 	cs_compressor_free(c);
 }
 
+static size_t part_len;
+
+static int unpack_part(void *arg, const uint8_t *data, size_t len)
+{
+	return cs_decompress_part(decompressor, data, len, raw_len, arg, part_len);
+}
+
+/* The beginning of a frame's content, of any length, with no byte behind it touched. */
+static void a_part_is_the_beginning(void **state)
+{
+	struct rng r = rng_start();
+	static uint8_t data[600000], frame[700000];
+	struct cs_compressor *c = cs_compressor_new(CS_LEVEL_DEFAULT);
+	(void)state;
+	decompressor = cs_decompressor_new();
+	for (int i = 0; i < 40; i++) {
+		raw_len = 1 + (size_t)rng_below(&r, i % 2 ? sizeof(data) : 4000);
+		fill(&r, data, raw_len);
+		size_t n = cs_compress(c, data, raw_len, frame, sizeof(frame));
+		if (!n)
+			continue;
+		part_len = i % 8 == 0 ? raw_len : (size_t)rng_below(&r, raw_len);
+		uint8_t *back = malloc(part_len + 1), *whole = malloc(raw_len);
+		assert_int_equal(unpack_part(back, frame, n), CS_OK);
+		assert_memory_equal(back, data, part_len);
+		assert_int_equal(cs_decompress(decompressor, frame, n, whole, raw_len), CS_OK);
+		assert_memory_equal(whole, data, raw_len);
+		raw_len++;
+		assert_int_equal(unpack_part(back, frame, n), CS_E_CORRUPT);
+		raw_len--;
+		if (raw_len < 4000) {
+			part_len = raw_len;
+			check_truncations(unpack_part, whole, frame, n, CS_E_CORRUPT);
+			check_mutations(unpack_part, whole, frame, n, &r, 200);
+		}
+		free(back);
+		free(whole);
+	}
+	cs_decompressor_free(decompressor);
+	cs_compressor_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +181,7 @@ int main(void)
 		cmocka_unit_test(level_none_finds_nothing_worth_it),
 		cmocka_unit_test(a_damaged_frame_is_corrupt),
 		cmocka_unit_test(only_one_frame_is_accepted),
+		cmocka_unit_test(a_part_is_the_beginning),
 	};
 
 	return cmocka_run_group_tests_name("compress", tests, NULL, NULL);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "store/bundles.h"
+#include "store/store.h"
 #include "world.h"
 
 #include <fcntl.h>
@@ -39,10 +41,74 @@ static void a_read_of_many_pieces_holds_few(void **state)
 	cs_store_close(s);
 }
 
+/* A compressible text that no part of repeats. */
+static void world_text(const char *name, uint64_t seed, size_t len)
+{
+	struct rng g = { seed };
+	uint8_t *text = malloc(len);
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = (uint8_t)('a' + rng_below(&g, 7));
+	world_write(name, text, len);
+	free(text);
+}
+
+/* Bytes of bundles that are decoded to read a file. */
+static uint64_t cost_of(struct cs_store *s, struct cs_tree *t, const char *name)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "tree/%s", name);
+	uint64_t before = s->decoded;
+	world_same(t, name, path);
+	return s->decoded - before;
+}
+
+/* Who reads one file of a bundle has it decoded no further than that; who comes back, all of it. */
+static void one_file_of_a_bundle_is_read_alone(void **state)
+{
+	struct cs_tree *t;
+	char name[32];
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "tree/f%02u", i);
+		world_text(name, i, 20000);
+	}
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "t");
+	for (int begin = 0; begin < 2; begin++) {
+		world_reopen(&s);
+		assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+		struct cs_node n;
+		assert_int_equal(cs_tree_lookup(t, "f09", &n, NULL), CS_OK);
+		assert_int_not_equal(cs_chunk_slot(n.entry.chunk), 0);
+		cs_node_release(&n);
+		if (begin) {
+			for (unsigned i = 0; i < 20; i++) {
+				snprintf(name, sizeof(name), "f%02u", i);
+				assert_int_equal(cs_tree_lookup(t, name, &n, NULL), CS_OK);
+				bool first = cs_chunk_slot(n.entry.chunk) == 0;
+				cs_node_release(&n);
+				if (first)
+					assert_true(cost_of(s, t, name) > 300000);
+			}
+			assert_int_equal(cost_of(s, t, "f09"), 0);
+		} else {
+			assert_in_range(cost_of(s, t, "f09"), 20000, 60000);
+			assert_int_equal(cost_of(s, t, "f09"), 0);
+			assert_true(cost_of(s, t, "f08") > 300000);
+			assert_int_equal(cost_of(s, t, "f07"), 0);
+		}
+		cs_tree_close(t);
+	}
+	cs_store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_read_of_many_pieces_holds_few, world_begin,
+						world_end),
+		cmocka_unit_test_setup_teardown(one_file_of_a_bundle_is_read_alone, world_begin,
 						world_end),
 	};
 	return cmocka_run_group_tests_name("content", tests, NULL, NULL);

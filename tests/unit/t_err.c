@@ -64,7 +64,8 @@ static void a_failure_carries_its_text(void **state)
 	assert_true(cs_fail_errno(&err, 0, "no errno") < 0);
 }
 
-static void a_long_text_is_cut(void **state)
+/* It begins and ends as it should; what is wrong stands at the end. */
+static void a_long_text_loses_its_middle(void **state)
 {
 	struct cs_error err;
 	char text[3000];
@@ -76,9 +77,23 @@ static void a_long_text_is_cut(void **state)
 	assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
 	cs_fail_errno(&err, EIO, "%s", text);
 	assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
-	text[sizeof(err.text) - 4] = 0;
-	cs_fail_errno(&err, EIO, "%s", text);
-	assert_true(strlen(err.text) < sizeof(err.text));
+	assert_non_null(strstr(err.text, "x: Input/output error"));
+	cs_fail(&err, CS_E_IO, "/a/%s: it has no end", text);
+	assert_int_equal(strncmp(err.text, "/a/xxx", 6), 0);
+	assert_non_null(strstr(err.text, "x[...]x"));
+	assert_string_equal(err.text + strlen(err.text) - 16, "x: it has no end");
+	for (size_t len = sizeof(err.text) - 40; len < sizeof(err.text) + 2; len++) {
+		text[len] = 0;
+		cs_fail_errno(&err, EIO, "%s", text);
+		assert_true(strlen(err.text) < sizeof(err.text));
+		assert_non_null(strstr(err.text, "x: Input/output error"));
+		text[len] = 'x';
+	}
+	static char longest[20000];
+	memset(longest, 'y', sizeof(longest) - 1);
+	cs_fail_errno(&err, EIO, "%s", longest);
+	assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+	assert_non_null(strstr(err.text, "y: Input/output error"));
 }
 
 int main(void)
@@ -88,7 +103,7 @@ int main(void)
 		cmocka_unit_test(corrupt_is_never_not_found),
 		cmocka_unit_test(an_errno_comes_back_from_its_code),
 		cmocka_unit_test(a_failure_carries_its_text),
-		cmocka_unit_test(a_long_text_is_cut),
+		cmocka_unit_test(a_long_text_loses_its_middle),
 	};
 
 	return cmocka_run_group_tests_name("err", tests, NULL, NULL);
