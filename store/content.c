@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define HELD_MAX 64
+#define LITTLE 65536 /* of a large file: the kernel's read-ahead asks for more */
 #define PIECES_MAX (4 * HELD_MAX) /* with holes */
 #define PIECE_MIN 512 /* on average, of what is cut into many: file systems have no smaller holes */
 
@@ -86,14 +87,22 @@ static void note_lost(struct lost *l, uint64_t bytes, const struct cs_error *why
 	l->bytes += bytes;
 }
 
+/* One call of cs_file_read. */
+struct call {
+	struct cs_store *store;
+	struct lost *lost; /* NULL: what cannot be read is an error */
+	bool little;       /* is asked for: perhaps nothing else of its bundles ever will be */
+};
+
 /* Bytes off..off+len of a chunk that must be chunk_len long. */
-static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+static int add_chunk(const struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
 		     uint64_t off, uint64_t len, struct cs_error *err)
 {
 	const uint8_t *data;
 	size_t have;
 	void *held;
-	int rc = cs_reader_piece(s, chunk, &held, &data, &have, err);
+	int rc = c->little ? cs_reader_piece(c->store, chunk, &held, &data, &have, err) :
+			     cs_reader_chunk(c->store, chunk, &held, &data, &have, err);
 	if (rc != CS_OK)
 		return rc;
 	if (have != chunk_len) {
@@ -104,16 +113,16 @@ static int add_chunk(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint
 	return add_piece(r, data + off, len, held, err);
 }
 
-/* The same, or zeros where lost is not NULL and it cannot be read. */
-static int add_or_lose(struct cs_store *s, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
-		       uint64_t off, uint64_t len, struct lost *lost, struct cs_error *err)
+/* The same, or zeros when it cannot be read and that is wanted. */
+static int add_or_lose(const struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+		       uint64_t off, uint64_t len, struct cs_error *err)
 {
 	struct cs_error why;
-	int rc = add_chunk(s, r, chunk, chunk_len, off, len, lost ? &why : err);
-	if (!lost || rc == CS_OK)
+	int rc = add_chunk(c, r, chunk, chunk_len, off, len, c->lost ? &why : err);
+	if (!c->lost || rc == CS_OK)
 		return rc;
 	if (is_damage(rc)) {
-		note_lost(lost, len, &why);
+		note_lost(c->lost, len, &why);
 		return add_hole(r, len, err);
 	}
 	if (err)
@@ -178,11 +187,11 @@ int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
 }
 
 /* Bytes off..off+len of a chunk, copied. */
-static int copy_chunk(struct cs_store *s, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
-		      uint64_t off, uint64_t len, struct lost *lost, struct cs_error *err)
+static int copy_chunk(const struct call *c, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
+		      uint64_t off, uint64_t len, struct cs_error *err)
 {
 	struct cs_read piece = { 0 };
-	int rc = add_or_lose(s, &piece, chunk, chunk_len, off, len, lost, err);
+	int rc = add_or_lose(c, &piece, chunk, chunk_len, off, len, err);
 	for (size_t i = 0; rc == CS_OK && i < piece.niov; i++) {
 		memcpy(to, piece.iov[i].iov_base, piece.iov[i].iov_len);
 		to += piece.iov[i].iov_len;
@@ -191,15 +200,15 @@ static int copy_chunk(struct cs_store *s, uint8_t *to, cs_chunk chunk, uint64_t 
 	return rc;
 }
 
-static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t off, uint64_t end,
-			struct cs_read *r, struct lost *lost, struct cs_error *err)
+static int read_extents(const struct call *c, const struct cs_entry *e, uint64_t off, uint64_t end,
+			struct cs_read *r, struct cs_error *err)
 {
 	struct cs_file_extents x = { 0 };
 	size_t copied = 0, pieces = 0, most = PIECES_MAX + (end - off) / PIECE_MIN;
 	int rc = CS_OK;
 	while (off < end && rc == CS_OK) {
 		const struct cs_extent *at;
-		rc = cs_file_extent(s, e, off, &x, &at, err);
+		rc = cs_file_extent(c->store, e, off, &x, &at, err);
 		if (rc == CS_OK && ++pieces > most)
 			rc = cs_fail(err, CS_E_CORRUPT, "%.*s: cut into too many pieces",
 				     (int)e->name_len, e->name);
@@ -211,10 +220,9 @@ static int read_extents(struct cs_store *s, const struct cs_entry *e, uint64_t o
 		if (many && !r->copy && !(r->copy = cs_zalloc(end - off)))
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
 		else if (r->copy && at->chunk)
-			rc = copy_chunk(s, r->copy + copied, at->chunk, at->len, skip, n, lost,
-					err);
+			rc = copy_chunk(c, r->copy + copied, at->chunk, at->len, skip, n, err);
 		else if (at->chunk)
-			rc = add_or_lose(s, r, at->chunk, at->len, skip, n, lost, err);
+			rc = add_or_lose(c, r, at->chunk, at->len, skip, n, err);
 		else if (!r->copy)
 			rc = add_hole(r, n, err);
 		copied += r->copy ? n : 0;
@@ -246,6 +254,8 @@ static int read_file(struct cs_tree *t, const struct cs_node *n, uint64_t off, s
 	if (off >= e->size)
 		return CS_OK;
 	uint64_t end = len < e->size - off ? off + len : e->size;
+	const struct call c = { t->store, lost, e->content == CS_CONTENT_CHUNK ||
+							end - off <= LITTLE };
 	switch (e->content) {
 	case CS_CONTENT_INLINE:
 		if (n->held)
@@ -253,10 +263,10 @@ static int read_file(struct cs_tree *t, const struct cs_node *n, uint64_t off, s
 		rc = add_piece(out, e->bytes + off, end - off, n->held, err);
 		break;
 	case CS_CONTENT_CHUNK:
-		rc = add_or_lose(t->store, out, e->chunk, e->size, off, end - off, lost, err);
+		rc = add_or_lose(&c, out, e->chunk, e->size, off, end - off, err);
 		break;
 	default:
-		rc = read_extents(t->store, e, off, end, out, lost, err);
+		rc = read_extents(&c, e, off, end, out, err);
 	}
 	if (rc != CS_OK)
 		cs_read_release(out);

@@ -103,12 +103,41 @@ static void one_file_of_a_bundle_is_read_alone(void **state)
 	cs_store_close(s);
 }
 
+/* The kernel's read-ahead asks for much, in no order: each bundle is decoded once. */
+static void much_of_a_large_file_is_read_by_bundles(void **state)
+{
+	enum { SIZE = 6 << 20, STEP = 1 << 20 };
+	struct cs_tree *t;
+	struct cs_node n;
+	struct cs_read r = { 0 };
+	(void)state;
+	world_text("tree/large", 1, SIZE);
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "t");
+	world_reopen(&s);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(t, "large", &n, NULL), CS_OK);
+	uint64_t before = s->decoded;
+	for (uint64_t off = SIZE; off > 0; off -= STEP) {
+		assert_int_equal(cs_file_read(t, &n, off - STEP, STEP, &r, NULL), CS_OK);
+		assert_int_equal(r.len, STEP);
+	}
+	uint64_t cost = s->decoded - before;
+	assert_in_range(cost, SIZE, SIZE + SIZE / 7);
+	cs_read_release(&r);
+	cs_node_release(&n);
+	cs_tree_close(t);
+	cs_store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_read_of_many_pieces_holds_few, world_begin,
 						world_end),
 		cmocka_unit_test_setup_teardown(one_file_of_a_bundle_is_read_alone, world_begin,
+						world_end),
+		cmocka_unit_test_setup_teardown(much_of_a_large_file_is_read_by_bundles, world_begin,
 						world_end),
 	};
 	return cmocka_run_group_tests_name("content", tests, NULL, NULL);
