@@ -84,6 +84,9 @@ int cs_db_begin_write(MDB_env *env, MDB_txn **txn);
 void cs_txn_met(struct cs_txn *t, int rc);
 void cs_txn_met_writing(struct cs_txn *t, int rc);
 
+/* Far more than the largest bundle, or record. */
+#define CS_DB_VALUE_MAX ((size_t)64 << 20)
+
 /*
  * See db_value.c. Under the guard: is this in the map; can its first bytes be
  * read, too? LMDB's codes.

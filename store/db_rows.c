@@ -40,6 +40,16 @@ static MDB_val val(struct cs_slice s)
 	return (MDB_val){ s.len, (void *)(uintptr_t)s.data };
 }
 
+/*
+ * A damaged page may say that a value has gigabytes, of pages that are not there, and each
+ * of them would be met by the guard. Nobody stores that: it is a row without a value, which
+ * whoever reads it finds damaged, and no other.
+ */
+static struct cs_slice found(const MDB_val *v)
+{
+	return (struct cs_slice){ v->mv_data, v->mv_size <= CS_DB_VALUE_MAX ? v->mv_size : 0 };
+}
+
 int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice *out,
 	      struct cs_error *err)
 {
@@ -55,7 +65,7 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 		return 0;
 	if (rc)
 		return cs_db_fail(t->db, rc, "read", err);
-	*out = (struct cs_slice){ v.mv_data, v.mv_size };
+	*out = found(&v);
 	return 1;
 }
 
@@ -86,7 +96,7 @@ int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, stru
 	if (rc)
 		return cs_db_fail(t->db, rc, "read", err);
 	*key = (struct cs_slice){ k.mv_data, k.mv_size };
-	*value = (struct cs_slice){ v.mv_data, v.mv_size };
+	*value = found(&v);
 	return 1;
 }
 
@@ -257,7 +267,7 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 	if (rc)
 		return cs_db_fail(c->txn->db, rc, "read", err);
 	*key = (struct cs_slice){ k.mv_data, k.mv_size };
-	*value = (struct cs_slice){ v.mv_data, v.mv_size };
+	*value = found(&v);
 	return 1;
 }
 

@@ -65,7 +65,6 @@ static size_t pages_of(struct cs_slice v, uintptr_t *start)
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
-#define VALUE_MAX ((size_t)64 << 20)
 /* A call that interrupts all processors; smaller ones go with the whole map (db_resident.c). */
 #define UNLOAD_MIN ((size_t)1 << 20)
 static _Thread_local unsigned seen_poison; /* at the last load */
@@ -80,7 +79,7 @@ int cs_db_load(struct cs_slice value, struct cs_error *err)
 	uintptr_t start;
 	size_t n = pages_of(value, &start);
 	int rc;
-	if (value.len > VALUE_MAX)
+	if (value.len > CS_DB_VALUE_MAX)
 		return cs_fail(err, CS_E_CORRUPT, "a value is too long");
 	cs_db_cure();
 	seen_poison = cs_db_poisoned();
