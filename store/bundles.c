@@ -320,6 +320,8 @@ int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void 
 	int rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc == CS_OK)
 		rc = cs_bundle_check(data, len, number);
+	if (rc == CS_OK && slot >= h.nslots)
+		rc = CS_E_NOTFOUND;
 	if (rc != CS_OK)
 		return rc;
 	CS_FREE struct cs_slot *slots = cs_alloc(h.nslots * sizeof(*slots));
@@ -328,8 +330,8 @@ int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void 
 	rc = cs_slots_unpack(data, len, &h, slots, &frames);
 	if (rc != CS_OK)
 		return rc;
-	const struct cs_slot *s = slots + (slot < h.nslots ? slot : 0);
-	if (slot >= h.nslots || s->frame_len || s->off + s->len > h.raw_len / 4 * 3)
+	const struct cs_slot *s = slots + slot;
+	if (s->frame_len || s->off + s->len > h.raw_len / 4 * 3)
 		return CS_E_NOTFOUND;
 	struct cs_bundle *one = bundle_of_one(h.kind, cs_bundle_level(&h), s);
 	if (!one)

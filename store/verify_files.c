@@ -324,7 +324,7 @@ static int fetch(struct cs_verify_run *v, struct file *f, const struct cs_extent
 	const uint8_t *data;
 	size_t len;
 	void *held;
-	if (must_stop(v) || is_spent(v))
+	if (is_spent(v))
 		return CS_E_INTERRUPTED;
 	int rc = cs_reader_chunk(v->store, x->chunk, &held, &data, &len, NULL);
 	if (rc != CS_OK)
@@ -389,7 +389,7 @@ static bool go_on(struct cs_verify_run *v, struct file *f, uint64_t number,
 		else if (bundle == number && b && add_piece(f, at, b))
 			;
 		else if (f->data_bytes >= LARGE)
-			good = fetch(v, f, at) == CS_OK && ++fetched;
+			good = !must_stop(v) && fetch(v, f, at) == CS_OK && ++fetched;
 		else
 			good = add_cached(v, f, at);
 		fs->hashed += PIECE_COST + (at->chunk ? at->len : 0);

@@ -466,6 +466,35 @@ static void a_damaged_row(void **state)
 	no_wrong_answers(&sum, "bits of rows");
 }
 
+/*
+ * A value of any length: in its row of a page, 4 bytes, then 2 of flags and 2 of the
+ * key's length, come before the key.
+ */
+static void a_value_of_any_length(void **state)
+{
+	static const uint32_t lengths[] = { UINT32_MAX, INT32_MAX, 65u << 20, 1u << 20, 0 };
+	struct sum sum = { 0 };
+	uint16_t key_len;
+
+	(void)state;
+	for (size_t i = 0; i < nrows; i++) {
+		const struct row *w = &rows[i];
+		memcpy(&key_len, whole + w->key - sizeof(key_len), sizeof(key_len));
+		if (key_len != w->key_len || (i && w->key == w[-1].key))
+			continue; /* there is one for all values of a key */
+		for (size_t k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+			char what[64];
+			snprintf(what, sizeof(what), "%s, row %zu, length %u",
+				 *w->table ? w->table : "tables", i, lengths[k]);
+			put(w->key - 8, &lengths[k], sizeof(lengths[k]));
+			look_again(&sum, what);
+			heal(w->key - 8, sizeof(lengths[k]));
+		}
+	}
+	assert_true(sum.damages > 100);
+	no_wrong_answers(&sum, "lengths of values");
+}
+
 /* Not a page of a long value, whose bytes from the second page on are just bytes. */
 static bool has_rows(size_t at)
 {
@@ -764,6 +793,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_damaged),
 		cmocka_unit_test(a_damaged_row),
+		cmocka_unit_test(a_value_of_any_length),
 		cmocka_unit_test(a_damaged_page),
 		cmocka_unit_test(a_page_of_zeros),
 		cmocka_unit_test(zeros_for_damaged_content),
