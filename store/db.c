@@ -56,6 +56,11 @@ const char *cs_db_table_name(enum cs_table table)
 	return tables[table].name;
 }
 
+cs_db_order *cs_db_key_order(enum cs_table table)
+{
+	return tables[table].flags & MDB_INTEGERKEY ? cs_db_by_number : cs_db_by_bytes;
+}
+
 bool cs_db_several(enum cs_table table)
 {
 	return tables[table].flags & MDB_DUPSORT;
@@ -116,6 +121,20 @@ static int commit_open(MDB_txn *txn)
 	return rc;
 }
 
+static int open_table(MDB_txn *txn, enum cs_table table, bool create, MDB_dbi *dbi)
+{
+	unsigned flags = tables[table].flags;
+	int rc = mdb_dbi_open(txn, tables[table].name, create ? flags | MDB_CREATE : 0, dbi);
+	return rc ? rc : cs_db_set_order(txn, *dbi, flags);
+}
+
+static int open_table_of_tables(MDB_txn *txn)
+{
+	MDB_dbi dbi;
+	int rc = mdb_dbi_open(txn, NULL, 0, &dbi);
+	return rc ? rc : cs_db_set_order(txn, dbi, 0);
+}
+
 /* Open the tables that are not open yet, all or none. *missing: a younger one is not there. */
 static int open_missing(struct cs_db *db, bool create, bool *missing)
 {
@@ -127,13 +146,13 @@ static int open_missing(struct cs_db *db, bool create, bool *missing)
 		return rc;
 	*missing = false;
 	struct cs_txn probe = { .txn = txn, .db = db, .write = true };
-	if (create)
+	GUARDED(rc, open_table_of_tables(txn));
+	if (create && rc == 0)
 		GUARDED(rc, cs_db_check_begin(&probe));
 	for (volatile int i = 0; i < CS_TABLES && rc == 0; i++) {
 		if (db->dbi[i])
 			continue;
-		GUARDED(rc, mdb_dbi_open(txn, tables[i].name,
-					 create ? tables[i].flags | MDB_CREATE : 0, &db->dbi[i]));
+		GUARDED(rc, open_table(txn, (enum cs_table)i, create, &db->dbi[i]));
 		if (rc == MDB_NOTFOUND && tables[i].younger) {
 			*missing = true;
 			rc = 0;

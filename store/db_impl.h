@@ -8,6 +8,7 @@
  * db_value.c     the bytes of a value: are they there, can they be read
  * db_meta.c      what can be checked before LMDB opens its file
  * db_guard.c     what happens when a page of the map cannot be read
+ * db_order.c     how rows are ordered; a search that does not end
  * db_pages.c     what is in the way of a change: is it right?
  * db_resident.c  how much of the map is counted as ours
  * db_room.c      room that a full disk cannot take away
@@ -123,6 +124,13 @@ int cs_db_first_free(MDB_txn *txn, uint64_t *list, size_t max, size_t *n);
 /* After a commit, which may have used what was set aside: do so anew. */
 void cs_db_keep_reserve(struct cs_db *db);
 
+/* See db_order.c: below 0, 0, above; of bytes and of u64. */
+typedef int cs_db_order(const MDB_val *a, const MDB_val *b);
+cs_db_order cs_db_by_bytes, cs_db_by_number;
+cs_db_order *cs_db_key_order(enum cs_table table);
+/* When a table has been opened, before it is used. flags: LMDB's. LMDB's code. */
+int cs_db_set_order(MDB_txn *txn, MDB_dbi dbi, unsigned flags);
+
 /* See db_pages.c. LMDB's code. A transaction that writes, when it has begun. */
 int cs_db_check_begin(struct cs_txn *t);
 /* Before a row is put, or deleted (beside). value: of a table with duplicates; else NULL. */
@@ -151,6 +159,7 @@ enum { CS_MET_SECTOR = 1, CS_MET_PAGE };
 extern _Thread_local sigjmp_buf *cs_db_guard;
 /* What ended the last guarded call of this thread; 0: it returned. */
 extern _Thread_local int cs_db_met;
+extern _Thread_local unsigned cs_db_compared; /* keys, in the guarded call of this thread */
 
 /*
  * rc = the value of call, EIO if it met a bad sector, MDB_CORRUPTED if it met a
@@ -162,6 +171,7 @@ extern _Thread_local int cs_db_met;
 		cs_db_met = sigsetjmp(here, 0);    \
 		if (!cs_db_met) {                  \
 			cs_db_guard = &here;       \
+			cs_db_compared = 0;        \
 			atomic_signal_fence(memory_order_seq_cst); \
 			(rc) = (call);             \
 		} else {                           \

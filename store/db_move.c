@@ -312,6 +312,7 @@ static int move_rows(struct mover *v, size_t from, size_t to, size_t *refused)
 		return rc;
 	for (size_t i = from; i < to && rc == 0 && *refused == to; i++) {
 		enum outcome outcome;
+		cs_db_compared = 0;
 		rc = move_row(v, c, dbi, &v->items[i], &outcome);
 		if (rc == 0 && outcome == REFUSED)
 			*refused = i;

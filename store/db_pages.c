@@ -152,37 +152,6 @@ static bool page_is_right(const struct look *l, uint64_t number, unsigned kind)
 
 /* ---- the order of rows */
 
-typedef int compare(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b);
-
-static int by_key(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b)
-{
-	return mdb_cmp(l->t->txn, l->t->db->dbi[table], a, b);
-}
-
-static int by_value(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b)
-{
-	return mdb_dcmp(l->t->txn, l->t->db->dbi[table], a, b);
-}
-
-static int by_bytes(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b)
-{
-	size_t n = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
-	int d = memcmp(a->mv_data, b->mv_data, n);
-	(void)l;
-	(void)table;
-	return d ? d : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
-}
-
-static int by_number(const struct look *l, enum cs_table table, const MDB_val *a, const MDB_val *b)
-{
-	(void)l;
-	(void)table;
-	if (a->mv_size != 8 || b->mv_size != 8)
-		return 0; /* no number is like another */
-	uint64_t x = u64(a->mv_data), y = u64(b->mv_data);
-	return (x > y) - (x < y);
-}
-
 static MDB_val key_at(const uint8_t *p, unsigned i)
 {
 	size_t len = u16(p + 8); /* in a page of nothing but keys */
@@ -194,12 +163,12 @@ static MDB_val key_at(const uint8_t *p, unsigned i)
 }
 
 /* Each row's key is above the one before. The first of a branch has none. */
-static bool ascend(const struct look *l, uint64_t number, enum cs_table table, compare *cmp)
+static bool ascend(const struct look *l, uint64_t number, cs_db_order *cmp)
 {
 	const uint8_t *p = l->map + number * l->size;
 	for (unsigned i = is_branch(p) ? 2 : 1; i < rows_of(p); i++) {
 		MDB_val before = key_at(p, i - 1), k = key_at(p, i);
-		if (cmp(l, table, &before, &k) >= 0)
+		if (cmp(&before, &k) >= 0)
 			return false;
 	}
 	return true;
@@ -208,27 +177,26 @@ static bool ascend(const struct look *l, uint64_t number, enum cs_table table, c
 /* ---- on the way to a row */
 
 /* The same, once in a transaction. */
-static int check(const struct look *l, uint64_t number, enum cs_table table, compare *cmp)
+static int check(const struct look *l, uint64_t number, cs_db_order *cmp)
 {
 	uint64_t *known = &l->t->db->sound[number % CS_SOUND];
 	if (*known == number)
 		return 0;
-	if (!page_is_right(l, number, 0) || !ascend(l, number, table, cmp))
+	if (!page_is_right(l, number, 0) || !ascend(l, number, cmp))
 		return MDB_CORRUPTED;
 	*known = number;
 	return 0;
 }
 
 /* How many rows from `from` on have a key that is not above. */
-static unsigned rows_to(const struct look *l, const uint8_t *p, unsigned from, enum cs_table table,
-			compare *cmp, const MDB_val *key)
+static unsigned rows_to(const uint8_t *p, unsigned from, cs_db_order *cmp, const MDB_val *key)
 {
 	unsigned lo = from, hi = rows_of(p);
 	while (lo < hi) {
 		unsigned mid = lo + (hi - lo) / 2;
 		struct node n = node_at(p, mid);
 		MDB_val k = { n.key_len, (void *)(uintptr_t)n.key };
-		if (cmp(l, table, &k, key) <= 0)
+		if (cmp(&k, key) <= 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -237,23 +205,23 @@ static unsigned rows_to(const struct look *l, const uint8_t *p, unsigned from, e
 }
 
 /* Check the pages from a root to the leaf of a key; beside: and those beside them. */
-static int descend(const struct look *l, uint64_t root, enum cs_table table, compare *cmp,
-		   const MDB_val *key, bool beside, const uint8_t **leaf)
+static int descend(const struct look *l, uint64_t root, cs_db_order *cmp, const MDB_val *key,
+		   bool beside, const uint8_t **leaf)
 {
 	uint64_t number = root;
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
 		const uint8_t *p = l->map + number * l->size;
-		int rc = check(l, number, table, cmp);
+		int rc = check(l, number, cmp);
 		if (rc)
 			return rc;
 		*leaf = p;
 		if (!is_branch(p))
 			return 0;
-		unsigned i = rows_to(l, p, 1, table, cmp, key) - 1;
+		unsigned i = rows_to(p, 1, cmp, key) - 1;
 		if (beside && i > 0)
-			rc = check(l, node_at(p, i - 1).page, table, cmp);
+			rc = check(l, node_at(p, i - 1).page, cmp);
 		if (beside && rc == 0 && i + 1 < rows_of(p))
-			rc = check(l, node_at(p, i + 1).page, table, cmp);
+			rc = check(l, node_at(p, i + 1).page, cmp);
 		if (rc)
 			return rc;
 		number = node_at(p, i).page;
@@ -262,17 +230,16 @@ static int descend(const struct look *l, uint64_t root, enum cs_table table, com
 }
 
 /* The row of a key in a leaf: 1. */
-static int row_in(const struct look *l, const uint8_t *leaf, enum cs_table table, compare *cmp,
-		  const MDB_val *key, struct node *out)
+static int row_in(const uint8_t *leaf, cs_db_order *cmp, const MDB_val *key, struct node *out)
 {
 	if (u16(leaf + 10) & LEAF2)
 		return 0;
-	unsigned i = rows_to(l, leaf, 0, table, cmp, key);
+	unsigned i = rows_to(leaf, 0, cmp, key);
 	if (i == 0)
 		return 0;
 	*out = node_at(leaf, i - 1);
 	MDB_val k = { out->key_len, (void *)(uintptr_t)out->key };
-	return cmp(l, table, &k, key) == 0;
+	return cmp(&k, key) == 0;
 }
 
 static bool begin(struct look *l, struct cs_txn *t)
@@ -292,14 +259,15 @@ int cs_db_check_way(struct cs_txn *t, enum cs_table table, const MDB_val *key, c
 	const uint8_t *leaf;
 	if (!begin(&l, t) || t->roots[table] == NO_ROOT)
 		return 0;
-	int rc = descend(&l, t->roots[table], table, by_key, key, beside, &leaf);
-	if (rc || !value || row_in(&l, leaf, table, by_key, key, &n) != 1)
+	cs_db_order *by_key = cs_db_key_order(table);
+	int rc = descend(&l, t->roots[table], by_key, key, beside, &leaf);
+	if (rc || !value || row_in(leaf, by_key, key, &n) != 1)
 		return rc;
 	if ((n.flags & (SUBDATA | DUPDATA)) != (SUBDATA | DUPDATA))
 		return 0;
 	if (n.data_len != TREE_SIZE)
 		return MDB_CORRUPTED;
-	return descend(&l, u64(n.data + 40), table, by_value, value, beside, &leaf);
+	return descend(&l, u64(n.data + 40), cs_db_by_bytes, value, beside, &leaf);
 }
 
 /* ---- the list of free pages */
@@ -330,7 +298,7 @@ static int check_list(const struct look *l, const struct node *n, uint64_t *left
 /* The oldest lists, from which LMDB takes pages; of the tree all that leads there. */
 static int check_free(const struct look *l, uint64_t number, int depth, uint64_t *left)
 {
-	int rc = depth < DEPTH_MAX ? check(l, number, 0, by_number) : MDB_CORRUPTED;
+	int rc = depth < DEPTH_MAX ? check(l, number, cs_db_by_number) : MDB_CORRUPTED;
 	const uint8_t *p = l->map + number * l->size;
 	if (rc == 0 && u16(p + 10) & LEAF2)
 		rc = MDB_CORRUPTED;
@@ -397,9 +365,9 @@ static bool go_through(struct look *l, uint64_t root, enum tree tree, int depth)
 {
 	if (root == NO_ROOT && depth == 0)
 		return true;
-	compare *cmp = tree == FREE_TREE || tree == NUMBERED ? by_number : by_bytes;
+	cs_db_order *cmp = tree == FREE_TREE || tree == NUMBERED ? cs_db_by_number : cs_db_by_bytes;
 	if (depth >= DEPTH_MAX || !take(l, root, 1) || !page_is_right(l, root, 0) ||
-	    !ascend(l, root, 0, cmp))
+	    !ascend(l, root, cmp))
 		return false;
 	const uint8_t *p = l->map + root * l->size;
 	bool good = true;
@@ -479,8 +447,8 @@ static int root_of(const struct look *l, uint64_t root, enum cs_table table, uin
 	const uint8_t *leaf;
 	struct node n;
 	*out = NO_ROOT;
-	int rc = descend(l, root, table, by_bytes, &key, false, &leaf);
-	if (rc == 0 && row_in(l, leaf, table, by_bytes, &key, &n) == 1) {
+	int rc = descend(l, root, cs_db_by_bytes, &key, false, &leaf);
+	if (rc == 0 && row_in(leaf, cs_db_by_bytes, &key, &n) == 1) {
 		if (n.data_len != TREE_SIZE || !(n.flags & SUBDATA))
 			return MDB_CORRUPTED;
 		*out = u64(n.data + 40);

@@ -222,15 +222,14 @@ static int move_cursor(struct cs_txn *t, MDB_cursor *c, MDB_val *k, MDB_val *v, 
  */
 static int check_order(struct cs_cursor *c, enum cs_seek how, const MDB_val *k, const MDB_val *v)
 {
-	MDB_dbi dbi = c->txn->db->dbi[c->table];
 	bool several = cs_db_several(c->table);
 	MDB_val key = { c->key_len, c->key }, value = { c->value_len, c->value };
 
 	if (k->mv_size > KEY_MAX || (several && v->mv_size > KEY_MAX))
 		return MDB_CORRUPTED;
 	if (how == CS_SEEK_NEXT && c->stands) {
-		int d = mdb_cmp(c->txn->txn, dbi, &key, k);
-		if (d > 0 || (d == 0 && (!several || mdb_dcmp(c->txn->txn, dbi, &value, v) >= 0)))
+		int d = cs_db_key_order(c->table)(&key, k);
+		if (d > 0 || (d == 0 && (!several || cs_db_by_bytes(&value, v) >= 0)))
 			return MDB_CORRUPTED;
 	}
 	memcpy(c->key, k->mv_data, k->mv_size);

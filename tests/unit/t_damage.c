@@ -527,6 +527,39 @@ static void a_damaged_page(void **state)
 	no_wrong_answers(&bits, "bits of pages");
 }
 
+/*
+ * How many rows a page has is (lower - 16) / 2, of a number without sign: two thousand million,
+ * if lower is less than 16; they may all be the same one, if its flags say that they have no
+ * place of their own, and no length. LMDB would look for a key in circles.
+ */
+static void a_page_of_too_many_rows(void **state)
+{
+	struct sum sum = { 0 };
+
+	(void)state;
+	for (size_t at = 2 * PAGE; at < whole_len; at += PAGE) {
+		if (!has_rows(at))
+			continue;
+		for (unsigned k = 0; k < 8; k++) {
+			uint8_t head[16];
+			char what[64];
+			memcpy(head, whole + at, sizeof(head));
+			head[12] = k & 1 ? 14 : 0; /* lower */
+			head[13] = 0;
+			if (k & 2)
+				head[8] = head[9] = 0; /* length of a key */
+			if (k & 4)
+				head[10] |= 0x22; /* flags: a leaf that has nothing but keys */
+			put(at, head, sizeof(head));
+			snprintf(what, sizeof(what), "page %zu, rows %x", at / PAGE, k);
+			look_again(&sum, what);
+		}
+		heal(at, PAGE);
+	}
+	assert_true(sum.damages > 100);
+	no_wrong_answers(&sum, "pages with too many rows");
+}
+
 static void a_page_of_zeros(void **state)
 {
 	static const uint8_t zeros[PAGE];
@@ -795,6 +828,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_row),
 		cmocka_unit_test(a_value_of_any_length),
 		cmocka_unit_test(a_damaged_page),
+		cmocka_unit_test(a_page_of_too_many_rows),
 		cmocka_unit_test(a_page_of_zeros),
 		cmocka_unit_test(zeros_for_damaged_content),
 		cmocka_unit_test(a_shorter_file),
