@@ -152,45 +152,51 @@ int cs_bundle_level(const struct cs_bundle_header *h)
 	return h->level == CS_BUNDLE_LEVEL_NONE ? CS_LEVEL_NONE : h->level;
 }
 
-/* The common frame to `to`. Returns its length. */
-static size_t put_common(struct cs_compressor *c, struct cs_bundle_header *h, const uint8_t *raw,
-			 uint8_t *to, size_t cap)
+/* The common frame to `to`, behind room for a checksum of the head. Returns where it ends. */
+static uint8_t *put_common(struct cs_compressor *c, struct cs_bundle_header *h, uint32_t features,
+			   const uint8_t *raw, uint8_t *to, size_t cap)
 {
 	size_t n = h->raw_len ? cs_compress(c, raw, h->raw_len, to, cap) : 0;
 	h->codec = n ? CS_CODEC_ZSTD : CS_CODEC_RAW;
 	if (n)
-		return n;
+		return to + n;
+	if (features & CS_FEATURE_HEADS) {
+		h->flags |= CS_BUNDLE_HEAD;
+		h->table_len += CS_BUNDLE_HEAD_SIZE;
+		to += CS_BUNDLE_HEAD_SIZE;
+	}
 	memcpy(to, raw, h->raw_len);
-	return h->raw_len;
+	return to + h->raw_len;
 }
 
-int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
+int cs_bundle_encode(struct cs_compressor *c, uint32_t features, uint64_t number, int kind,
 		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out, size_t *out_len)
 {
-	struct cs_bundle_header h = { .kind = (uint8_t)kind,
-				      .level = tell_level(cs_compressor_level(c)) };
+	struct cs_bundle_header h = { .kind = (uint8_t)kind };
 	struct cs_buf table = { 0 };
-	size_t frames, at = 0;
+	size_t frames;
 	uint8_t *b = NULL, *copy = NULL;
 	const uint8_t *raw = NULL;
+	if (features & CS_FEATURE_LEVELS)
+		h.level = tell_level(cs_compressor_level(c));
 	int rc = pack_table(&h, items, n, &table, &frames);
-	size_t bound = cs_compress_bound(h.raw_len);
+	size_t bound = cs_compress_bound(h.raw_len) + CS_BUNDLE_HEAD_SIZE;
 	if (rc == CS_OK && (!(raw = gather(items, n, h.raw_len, &copy)) ||
 			    !(b = cs_alloc(CS_BUNDLE_HEADER_SIZE + table.len + bound + frames))))
 		rc = CS_E_NOMEM;
 	if (rc == CS_OK) {
+		uint8_t *end = b + CS_BUNDLE_HEADER_SIZE + table.len;
 		memcpy(b + CS_BUNDLE_HEADER_SIZE, table.data, table.len);
-		at = CS_BUNDLE_HEADER_SIZE + table.len;
-		at += put_common(c, &h, raw, b + at, bound);
+		end = put_common(c, &h, features, raw, end, bound);
 		for (uint32_t i = 0; i < n; i++)
 			if (items[i].slot.frame_len) {
-				memcpy(b + at, items[i].data, items[i].slot.frame_len);
-				at += items[i].slot.frame_len;
+				memcpy(end, items[i].data, items[i].slot.frame_len);
+				end += items[i].slot.frame_len;
 			}
-		cs_bundle_header_pack(&h, b);
-		cs_bundle_seal(b, at, number);
 		*out = b;
-		*out_len = at;
+		*out_len = (size_t)(end - b);
+		cs_bundle_header_pack(&h, b);
+		cs_bundle_seal(b, *out_len, number);
 	}
 	free(copy);
 	cs_buf_release(&table);
@@ -236,10 +242,7 @@ static int decode(struct cs_decompressor *d, const uint8_t *data, size_t len,
 int cs_bundle_decode(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 		     struct cs_bundle **out)
 {
-	struct cs_bundle_header h;
-	int rc = cs_bundle_header_unpack(data, len, &h);
-	if (rc == CS_OK)
-		rc = cs_bundle_check(data, len, number);
+	int rc = cs_bundle_check(data, len, number);
 	return rc == CS_OK ? cs_bundle_salvage(d, data, len, out) : rc;
 }
 
@@ -317,9 +320,9 @@ int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void 
 {
 	struct cs_bundle_header h;
 	uint32_t frames;
-	int rc = cs_bundle_header_unpack(data, len, &h);
+	int rc = cs_bundle_check(data, len, number);
 	if (rc == CS_OK)
-		rc = cs_bundle_check(data, len, number);
+		rc = cs_bundle_header_unpack(data, len, &h);
 	if (rc == CS_OK && slot >= h.nslots)
 		rc = CS_E_NOTFOUND;
 	if (rc != CS_OK)
@@ -338,6 +341,38 @@ int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void 
 		return CS_E_NOMEM;
 	size_t head = CS_BUNDLE_HEADER_SIZE + h.table_len;
 	rc = decode_piece(d, (const uint8_t *)data + head, len - head - frames, &h, s, one->raw);
+	if (rc != CS_OK)
+		cs_bundle_free(one);
+	else
+		*out = one;
+	return rc;
+}
+
+int cs_bundle_read_one(struct cs_slice stored, uint64_t number, uint32_t slot,
+		       struct cs_bundle **out, struct cs_error *err)
+{
+	struct cs_bundle_header h;
+	struct cs_slot s;
+	if (cs_bundle_header_unpack(stored.data, stored.len, &h) != CS_OK ||
+	    !(h.flags & CS_BUNDLE_HEAD))
+		return CS_E_NOTFOUND;
+	int rc = cs_bundle_load_table(stored, &h, err);
+	if (rc != CS_OK)
+		return rc;
+	if (cs_bundle_check_head(stored.data, &h, number) != CS_OK ||
+	    cs_slot_find(stored.data, &h, slot, &s) != CS_OK)
+		return CS_E_CORRUPT;
+	if (s.frame_len)
+		return CS_E_NOTFOUND;
+	const uint8_t *data = (const uint8_t *)stored.data + CS_BUNDLE_HEADER_SIZE + h.table_len + s.off;
+	struct cs_bundle *one = bundle_of_one(h.kind, cs_bundle_level(&h), &s);
+	cs_db_ask((struct cs_slice){ data, s.len });
+	rc = one ? cs_db_load((struct cs_slice){ data, s.len }, err) : CS_E_NOMEM;
+	if (rc == CS_OK) {
+		memcpy(one->raw, data, s.len);
+		struct cs_hash hash = cs_hash_of(one->raw, s.len);
+		rc = cs_hash_equal(&hash, &s.hash) ? CS_OK : CS_E_CORRUPT;
+	}
 	if (rc != CS_OK)
 		cs_bundle_free(one);
 	else

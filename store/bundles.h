@@ -87,10 +87,10 @@ struct cs_bundle_item {
 };
 /*
  * The stored form of a bundle: chunks compressed together, or raw when that
- * does not help, and deltas as they are. *out is allocated; free with free().
- * CS_E_NOMEM.
+ * does not help, and deltas as they are. features: of the store (CS_FEATURE_*): what
+ * a bundle of it may have. *out is allocated; free with free(). CS_E_NOMEM.
  */
-int cs_bundle_encode(struct cs_compressor *c, uint64_t number, int kind,
+int cs_bundle_encode(struct cs_compressor *c, uint32_t features, uint64_t number, int kind,
 		     const struct cs_bundle_item *items, uint32_t n, uint8_t **out,
 		     size_t *out_len) CS_MUST_CHECK;
 
@@ -131,6 +131,12 @@ int cs_bundle_of_delta(struct cs_decompressor *d, const struct cs_bundle *b, uin
  */
 int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void *data, size_t len,
 			 uint32_t slot, struct cs_bundle **out) CS_MUST_CHECK;
+/*
+ * The same, when its bundle is stored raw and has a checksum of its head: nothing but the
+ * head and the chunk is read, which has its hash. Anything but CS_OK: it cannot be read so.
+ */
+int cs_bundle_read_one(struct cs_slice stored, uint64_t number, uint32_t slot,
+		       struct cs_bundle **out, struct cs_error *err) CS_MUST_CHECK;
 void cs_bundle_free(struct cs_bundle *b);
 /* Memory it takes. */
 size_t cs_bundle_memory(const struct cs_bundle *b);

@@ -11,7 +11,6 @@
 struct cs_compressor {
 	ZSTD_CCtx *ctx;
 	int level;
-	bool hidden;
 };
 
 struct cs_decompressor {
@@ -43,12 +42,7 @@ void cs_compressor_set(struct cs_compressor *c, int level)
 
 int cs_compressor_level(const struct cs_compressor *c)
 {
-	return c->hidden ? 0 : c->level;
-}
-
-void cs_compressor_hide_level(struct cs_compressor *c)
-{
-	c->hidden = true;
+	return c->level;
 }
 
 void cs_compressor_free(struct cs_compressor *c)

@@ -18,9 +18,7 @@ struct cs_compressor;
 struct cs_compressor *cs_compressor_new(int level); /* NULL: no memory */
 /* Another level for what comes. */
 void cs_compressor_set(struct cs_compressor *c, int level);
-/* The level that a bundle is to tell; 0: none, since it was told not to. */
 int cs_compressor_level(const struct cs_compressor *c);
-void cs_compressor_hide_level(struct cs_compressor *c);
 void cs_compressor_free(struct cs_compressor *c);
 /* Room that compressing len bytes may need. */
 size_t cs_compress_bound(size_t len);

@@ -91,18 +91,24 @@ static void note_lost(struct lost *l, uint64_t bytes, const struct cs_error *why
 struct call {
 	struct cs_store *store;
 	struct lost *lost; /* NULL: what cannot be read is an error */
-	bool little;       /* is asked for: perhaps nothing else of its bundles ever will be */
+	bool small;        /* the file: perhaps nothing else of its bundle is ever asked for */
+	bool little;       /* likewise, is asked for of a large one */
+	uint64_t bundle;   /* of the piece before; 0: none */
 };
 
 /* Bytes off..off+len of a chunk that must be chunk_len long. */
-static int add_chunk(const struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+static int add_chunk(struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
 		     uint64_t off, uint64_t len, struct cs_error *err)
 {
 	const uint8_t *data;
 	size_t have;
 	void *held;
-	int rc = c->little ? cs_reader_piece(c->store, chunk, &held, &data, &have, err) :
-			     cs_reader_chunk(c->store, chunk, &held, &data, &have, err);
+	/* who begins with a bundle's first file goes on with the others */
+	bool alone = c->small ? cs_chunk_slot(chunk) != 0 : c->little;
+	bool same = c->bundle == cs_chunk_bundle(chunk);
+	c->bundle = cs_chunk_bundle(chunk);
+	int rc = alone ? cs_reader_piece(c->store, chunk, same, &held, &data, &have, err) :
+			 cs_reader_chunk(c->store, chunk, &held, &data, &have, err);
 	if (rc != CS_OK)
 		return rc;
 	if (have != chunk_len) {
@@ -114,7 +120,7 @@ static int add_chunk(const struct call *c, struct cs_read *r, cs_chunk chunk, ui
 }
 
 /* The same, or zeros when it cannot be read and that is wanted. */
-static int add_or_lose(const struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
+static int add_or_lose(struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t chunk_len,
 		       uint64_t off, uint64_t len, struct cs_error *err)
 {
 	struct cs_error why;
@@ -187,7 +193,7 @@ int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
 }
 
 /* Bytes off..off+len of a chunk, copied. */
-static int copy_chunk(const struct call *c, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
+static int copy_chunk(struct call *c, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
 		      uint64_t off, uint64_t len, struct cs_error *err)
 {
 	struct cs_read piece = { 0 };
@@ -200,7 +206,7 @@ static int copy_chunk(const struct call *c, uint8_t *to, cs_chunk chunk, uint64_
 	return rc;
 }
 
-static int read_extents(const struct call *c, const struct cs_entry *e, uint64_t off, uint64_t end,
+static int read_extents(struct call *c, const struct cs_entry *e, uint64_t off, uint64_t end,
 			struct cs_read *r, struct cs_error *err)
 {
 	struct cs_file_extents x = { 0 };
@@ -254,8 +260,7 @@ static int read_file(struct cs_tree *t, const struct cs_node *n, uint64_t off, s
 	if (off >= e->size)
 		return CS_OK;
 	uint64_t end = len < e->size - off ? off + len : e->size;
-	const struct call c = { t->store, lost, e->content == CS_CONTENT_CHUNK ||
-							end - off <= LITTLE };
+	struct call c = { t->store, lost, e->content == CS_CONTENT_CHUNK, end - off <= LITTLE, 0 };
 	switch (e->content) {
 	case CS_CONTENT_INLINE:
 		if (n->held)

@@ -125,6 +125,14 @@ int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err) CS
  * each. CS_E_IO when the disk cannot give them: to touch them would be SIGBUS.
  */
 int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Where a page of the map is missing the kernel reads much around it, which serves who goes on
+ * from there. Not who reads here and there: in a read transaction that stands alone only the
+ * pages on the way to a row (cs_db_find) and those that are touched are read, and the parts
+ * of its value that are asked for before they are loaded.
+ */
+void cs_txn_alone(struct cs_txn *t);
+void cs_db_ask(struct cs_slice part);
 /* After reading a value that was loaded: was it all from the file? CS_E_IO: it may be zeros. */
 int cs_db_intact(struct cs_error *err) CS_MUST_CHECK;
 /*

@@ -34,6 +34,7 @@ struct cs_txn {
 	MDB_txn *txn;
 	struct cs_db *db;
 	bool write;
+	bool alone; /* see cs_txn_alone */
 	bool broken; /* it met damage: what it has done so far may be anything */
 	bool fault;  /* in the middle of a change: LMDB's own state may be anything */
 	unsigned poisoned; /* cs_db_poisoned() when it began */
@@ -136,6 +137,8 @@ int cs_db_check_begin(struct cs_txn *t);
 /* Before a row is put, or deleted (beside). value: of a table with duplicates; else NULL. */
 int cs_db_check_way(struct cs_txn *t, enum cs_table table, const MDB_val *key, const MDB_val *value,
 		    bool beside);
+/* Of one that reads: have the pages read that are on the way to a key. */
+void cs_db_ask_way(struct cs_txn *t, enum cs_table table, const MDB_val *key);
 const char *cs_db_table_name(enum cs_table table);
 
 /* See db_resident.c. After open; before close; after a transaction, a value, a row put. */

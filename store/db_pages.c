@@ -12,6 +12,9 @@
  * that are pages of the file. Each is looked at once in a transaction. To delete also concerns the
  * pages beside, with which LMDB evens out.
  *
+ * Who reads alone what is far from anything else (cs_txn_alone) goes the same way first, to
+ * have each page read without those around it.
+ *
  * Of the list of free pages the order is looked at, where the next pages come from.
  * That a page in it is not in use cannot be told without going through all of them:
  * verify does, with one bit a page, and finds one that belongs to two.
@@ -47,6 +50,7 @@ struct look {
 	size_t size; /* of a page */
 	uint64_t end; /* number behind the last page */
 	uint8_t *taken; /* going through all: a bit a page; else NULL */
+	uint64_t *sound; /* who writes: pages that were found right; else NULL */
 };
 
 struct node {
@@ -179,12 +183,15 @@ static bool ascend(const struct look *l, uint64_t number, cs_db_order *cmp)
 /* The same, once in a transaction. */
 static int check(const struct look *l, uint64_t number, cs_db_order *cmp)
 {
-	uint64_t *known = &l->t->db->sound[number % CS_SOUND];
-	if (*known == number)
+	uint64_t *known = l->sound ? &l->sound[number % CS_SOUND] : NULL;
+	if (known && *known == number)
 		return 0;
+	if (l->t->alone && number < l->end)
+		cs_db_ask((struct cs_slice){ l->map + number * l->size, l->size });
 	if (!page_is_right(l, number, 0) || !ascend(l, number, cmp))
 		return MDB_CORRUPTED;
-	*known = number;
+	if (known)
+		*known = number;
 	return 0;
 }
 
@@ -244,7 +251,8 @@ static int row_in(const uint8_t *leaf, cs_db_order *cmp, const MDB_val *key, str
 
 static bool begin(struct look *l, struct cs_txn *t)
 {
-	*l = (struct look){ .t = t, .map = t->db->map, .size = (size_t)sysconf(_SC_PAGESIZE) };
+	*l = (struct look){ .t = t, .map = t->db->map, .size = (size_t)sysconf(_SC_PAGESIZE),
+			    .sound = t->write ? t->db->sound : NULL };
 	if (!l->map || l->size > 65536)
 		return false;
 	l->end = t->end;
@@ -454,6 +462,29 @@ static int root_of(const struct look *l, uint64_t root, enum cs_table table, uin
 		*out = u64(n.data + 40);
 	}
 	return rc;
+}
+
+static int ask_way(struct look *l, uint64_t id, enum cs_table table, const MDB_val *key)
+{
+	uint64_t root;
+	const uint8_t *leaf, *m = l->map + (id & 1) * l->size + META_AT;
+	int rc = read_end(l, id);
+	if (rc == 0 && l->end)
+		rc = root_of(l, u64(m + 24 + TREE_SIZE + 40), table, &root);
+	if (rc == 0 && l->end && root != NO_ROOT)
+		rc = descend(l, root, cs_db_key_order(table), key, false, &leaf);
+	return rc;
+}
+
+void cs_db_ask_way(struct cs_txn *t, enum cs_table table, const MDB_val *key)
+{
+	struct look l;
+	int rc;
+	if (!begin(&l, t))
+		return;
+	l.end = t->db->map_len / l.size;
+	GUARDED(rc, ask_way(&l, cs_txn_number(t), table, key));
+	(void)rc; /* LMDB will tell */
 }
 
 int cs_db_check_begin(struct cs_txn *t)

@@ -85,6 +85,8 @@ int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, stru
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
+	if (t->alone)
+		cs_db_ask_way(t, table, &k);
 	GUARDED(rc, open_cursor(t, table, &c));
 	if (rc == 0) {
 		GUARDED(rc, find(t, c, &k, &v));

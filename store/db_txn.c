@@ -131,8 +131,14 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 		free(t);
 		return cs_db_fail(db, rc, "read", err);
 	}
+	t->alone = false;
 	*out = t;
 	return CS_OK;
+}
+
+void cs_txn_alone(struct cs_txn *t)
+{
+	t->alone = !t->write;
 }
 
 int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out, struct cs_error *err)

@@ -24,7 +24,8 @@
  */
 #define CS_FEATURE_DELTAS 1u /* incompatible: slots may be deltas. Without it none are written */
 #define CS_FEATURE_LEVELS 2u /* incompatible: bundles tell their level. Without it none do */
-#define CS_FEATURES_INCOMPAT (CS_FEATURE_DELTAS | CS_FEATURE_LEVELS)
+#define CS_FEATURE_HEADS 4u  /* incompatible: raw bundles may have a checksum of their head */
+#define CS_FEATURES_INCOMPAT (CS_FEATURE_DELTAS | CS_FEATURE_LEVELS | CS_FEATURE_HEADS)
 #define CS_FEATURES_RO 0u
 
 /* Names of LMDB's databases. */
@@ -121,12 +122,12 @@
  *         lists of xattrs). Equal bytes of different kind are different
  *         chunks, so that what a user writes is never taken for a page
  *  13  1  codec of the common frame: 0 raw, 1 zstd
- *  14  1  flags: 1 some slots are deltas
+ *  14  1  flags: 1 some slots are deltas, 2 the table has a checksum (only with codec 0)
  *  15  1  level at which the backup compressed: 1 to 19, 255 not at all, 0 not told
  *  16  4  encryption key id, 0: none
  *  20  4  number of slots
  *  24  4  raw length of the common frame
- *  28  4  length of the slot table
+ *  28  4  length of the slot table, with its checksum
  *  32     slot table, one row a slot:
  *           var   chunk length << 2 | how
  *           16    XXH3-128 of the chunk
@@ -134,6 +135,9 @@
  *           how 1 (a delta): var frame length, var number of its base: a chunk of the same
  *                 kind that is no delta and is the zstd frame's prefix
  *           how 2, 3: not used
+ *         with flag 2, behind the rows:
+ *           8     XXH3-64 from offset 8 to here, seeded likewise: who trusts the table can
+ *                 read one chunk of a raw frame by its hash, without all others
  *         payload: the common frame, then the frames of the deltas, in slot order
  */
 #define CS_BUNDLE_MAGIC 0x4e425343u
@@ -143,6 +147,8 @@
 #define CS_CODEC_RAW 0
 #define CS_CODEC_ZSTD 1
 #define CS_BUNDLE_DELTAS 1u
+#define CS_BUNDLE_HEAD 2u
+#define CS_BUNDLE_HEAD_SIZE 8
 #define CS_BUNDLE_LEVEL_MAX 19
 #define CS_BUNDLE_LEVEL_NONE 255
 #define CS_SLOT_COMMON 0

@@ -29,7 +29,7 @@ static int put_ready(struct cs_survivors *s, struct cs_error *err)
 
 static int have_compressor(struct cs_survivors *s, struct cs_error *err)
 {
-	if (!s->compressor && !(s->compressor = cs_store_compressor(s->store, s->level)))
+	if (!s->compressor && !(s->compressor = cs_compressor_new(s->level)))
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	cs_compressor_set(s->compressor, s->level);
 	return CS_OK;
@@ -47,7 +47,8 @@ static int close_bundle(struct cs_survivors *s, struct cs_error *err)
 		return rc;
 	for (uint32_t i = 0; i < s->nslots; i++)
 		s->items[i].data = s->raw + s->items[i].slot.off;
-	rc = cs_bundle_encode(s->compressor, s->number, s->kind, s->items, s->nslots, &out, &len);
+	rc = cs_bundle_encode(s->compressor, s->store->header.incompat, s->number, s->kind, s->items,
+			      s->nslots, &out, &len);
 	if (rc != CS_OK)
 		return cs_fail(err, rc, "out of memory");
 	s->ready[s->nready++] = (struct cs_bundle_stored){ s->number++, out, len };

@@ -52,8 +52,8 @@ static int encode(struct cs_pipeline *p, struct cs_compressor *c, struct cs_box 
 		}
 	}
 	if (rc == CS_OK)
-		rc = cs_bundle_encode(c, b->number, b->kind, items, (uint32_t)b->nslots, out,
-				      &b->stored_len);
+		rc = cs_bundle_encode(c, p->store->header.incompat, b->number, b->kind, items,
+				      (uint32_t)b->nslots, out, &b->stored_len);
 	free(items);
 	free(frames);
 	return rc;
@@ -83,7 +83,7 @@ static struct cs_box *next_closed(struct cs_pipeline *p)
 void *cs_pipeline_compressor(void *arg)
 {
 	struct cs_pipeline *p = arg;
-	struct cs_compressor *c = cs_store_compressor(p->store, p->level);
+	struct cs_compressor *c = cs_compressor_new(p->level);
 	pthread_mutex_lock(&p->lock);
 	if (!c)
 		cs_pipeline_fail(p, CS_E_NOMEM, NULL);

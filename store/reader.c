@@ -38,6 +38,12 @@ static void decompressor_give(struct cs_store *s, struct cs_decompressor *d)
 static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t number, uint32_t slot,
 			struct cs_slice v, struct cs_bundle **out, struct cs_error *err)
 {
+	if (slot != ALL && cs_bundle_read_one(v, number, slot, out, NULL) == CS_OK) {
+		cs_db_unload(t, v);
+		return CS_OK;
+	}
+	if (slot != ALL)
+		cs_db_ask(v);
 	int rc = cs_db_load(v, err);
 	if (rc != CS_OK)
 		return rc;
@@ -64,6 +70,8 @@ static int load_bundle(struct cs_store *s, uint64_t number, uint32_t slot, void 
 		return cs_fail(err, CS_E_NOMEM, "out of memory");
 	int rc = cs_txn_read(s->db, &t, err);
 	if (rc == CS_OK) {
+		if (slot != ALL)
+			cs_txn_alone(t);
 		rc = cs_bundles_get(t, number, &v, err);
 		if (rc == 0) {
 			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
@@ -283,30 +291,41 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 
 /* ---- a piece of a file */
 
-/*
- * Nobody has asked for another one of its bundle for a while. Who begins with a bundle's
- * first goes on with the others.
- */
-static bool is_alone(struct cs_store *s, cs_chunk chunk)
+/* Nobody has asked for another one of its bundle for a while. */
+static bool is_alone(struct cs_store *s, cs_chunk chunk, bool same)
 {
 	uint64_t number = cs_chunk_bundle(chunk);
 	_Atomic uint64_t *last = &s->touched[number % (sizeof(s->touched) / sizeof(s->touched[0]))];
-	if (cs_chunk_slot(chunk) == 0 || chunk >= PIECE || cs_cache_has(s->bundles, number))
+	if (chunk >= PIECE || cs_cache_has(s->bundles, number))
 		return false;
-	return cs_cache_has(s->bundles, PIECE | chunk) ||
+	return same || cs_cache_has(s->bundles, PIECE | chunk) ||
 	       atomic_exchange_explicit(last, number, memory_order_relaxed) != number;
 }
 
-int cs_reader_piece(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
+/* Have a bundle's bytes read, and nothing around them. */
+static void ask_for(struct cs_store *s, uint64_t number)
+{
+	struct cs_txn *t;
+	struct cs_slice v;
+	if (cs_cache_has(s->bundles, number) || cs_txn_read(s->db, &t, NULL) != CS_OK)
+		return;
+	cs_txn_alone(t);
+	if (cs_bundles_get(t, number, &v, NULL) == 1)
+		cs_db_ask(v);
+	cs_txn_end(t);
+}
+
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held, const uint8_t **out_data,
 		    size_t *out_len, struct cs_error *err)
 {
 	struct cs_bundle *b;
-	if (is_alone(s, chunk) && cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
+	if (is_alone(s, chunk, same) && cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
 		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
 		*out_data = b->raw;
 		*out_len = b->raw_len;
 		return CS_OK;
 	}
+	ask_for(s, cs_chunk_bundle(chunk));
 	return cs_reader_chunk(s, chunk, out_held, out_data, out_len, err);
 }
 

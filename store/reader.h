@@ -18,9 +18,10 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 		    size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
 /*
  * The same, for a reader of files, who may want nothing else of its bundle: that is decoded
- * as far as needed, and when he comes back to it, as a whole.
+ * as far as needed, and when he comes back to it, as a whole. same: not that, but the same
+ * request, which goes beyond a chunk.
  */
-int cs_reader_piece(struct cs_store *s, cs_chunk chunk, void **out_held, const uint8_t **out_data,
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held, const uint8_t **out_data,
 		    size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
 /* The same, as a bundle that holds it and the slot; a delta's bytes are in one of their own. */
 int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,

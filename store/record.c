@@ -85,16 +85,49 @@ void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUND
 	put32(out + 28, h->table_len);
 }
 
+static size_t rows_len(const struct cs_bundle_header *h)
+{
+	return h->table_len - (h->flags & CS_BUNDLE_HEAD ? CS_BUNDLE_HEAD_SIZE : 0);
+}
+
+/* Where the checksum of the head is, and what it has to be. */
+static size_t head_sum(const uint8_t *bundle, const struct cs_bundle_header *h, uint64_t number,
+		       uint64_t *sum)
+{
+	size_t end = CS_BUNDLE_HEADER_SIZE + rows_len(h);
+	*sum = cs_checksum_seeded(bundle + 8, end - 8, number);
+	return end;
+}
+
 void cs_bundle_seal(uint8_t *bundle, size_t len, uint64_t number)
 {
+	struct cs_bundle_header h;
+	uint64_t sum;
+	if (cs_bundle_header_unpack(bundle, len, &h) == CS_OK && h.flags & CS_BUNDLE_HEAD) {
+		size_t at = head_sum(bundle, &h, number, &sum);
+		put64(bundle + at, sum);
+	}
 	put64(bundle, cs_checksum_seeded(bundle + 8, len - 8, number));
+}
+
+int cs_bundle_check_head(const void *data, const struct cs_bundle_header *h, uint64_t number)
+{
+	uint64_t sum;
+	if (!(h->flags & CS_BUNDLE_HEAD))
+		return CS_OK;
+	const uint8_t *told = (const uint8_t *)data + head_sum(data, h, number, &sum);
+	struct cs_cur c = cs_cur(told, CS_BUNDLE_HEAD_SIZE);
+	return cs_cur_u64(&c) == sum ? CS_OK : CS_E_CORRUPT;
 }
 
 int cs_bundle_check(const void *data, size_t len, uint64_t number)
 {
 	struct cs_cur c = cs_cur(data, len);
+	struct cs_bundle_header h;
 	uint64_t sum = cs_cur_u64(&c);
-	if (c.bad || sum != cs_checksum_seeded(c.p, cs_cur_left(&c), number))
+	if (c.bad || sum != cs_checksum_seeded(c.p, cs_cur_left(&c), number) ||
+	    cs_bundle_header_unpack(data, len, &h) != CS_OK ||
+	    cs_bundle_check_head(data, &h, number) != CS_OK)
 		return CS_E_CORRUPT;
 	return CS_OK;
 }
@@ -116,7 +149,9 @@ int cs_bundle_header_unpack(const void *data, size_t len, struct cs_bundle_heade
 	size_t payload = cs_cur_left(&c) - (h.table_len <= cs_cur_left(&c) ? h.table_len : 0);
 	if (c.bad || magic != CS_BUNDLE_MAGIC || h.kind < CS_BUNDLE_DATA ||
 	    h.kind > CS_BUNDLE_META || h.codec > CS_CODEC_ZSTD || h.key_id != 0 ||
-	    (h.flags & ~CS_BUNDLE_DELTAS) ||
+	    (h.flags & ~(CS_BUNDLE_DELTAS | CS_BUNDLE_HEAD)) ||
+	    (h.flags & CS_BUNDLE_HEAD &&
+	     (h.codec != CS_CODEC_RAW || h.table_len < CS_BUNDLE_HEAD_SIZE)) ||
 	    (h.level > CS_BUNDLE_LEVEL_MAX && h.level != CS_BUNDLE_LEVEL_NONE) ||
 	    h.nslots > CS_SLOTS_MAX ||
 	    h.raw_len > CS_BUNDLE_RAW_MAX || h.table_len > cs_cur_left(&c) ||
@@ -146,8 +181,8 @@ struct slots {
 
 static struct slots slots_begin(const void *data, const struct cs_bundle_header *h)
 {
-	return (struct slots){ cs_cur((const uint8_t *)data + CS_BUNDLE_HEADER_SIZE, h->table_len),
-			       h, 0, 0 };
+	return (struct slots){ cs_cur((const uint8_t *)data + CS_BUNDLE_HEADER_SIZE, rows_len(h)), h,
+			       0, 0 };
 }
 
 static int slots_next(struct slots *t, struct cs_slot *s)

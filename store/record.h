@@ -47,14 +47,17 @@ static inline uint32_t cs_slot_weight(const struct cs_slot *s)
 {
 	return s->frame_len ? s->frame_len : s->len;
 }
-/* The first CS_BUNDLE_HEADER_SIZE bytes; the checksum is filled in by cs_bundle_seal. */
+/* The first CS_BUNDLE_HEADER_SIZE bytes; the checksums are filled in by cs_bundle_seal. */
 void cs_bundle_header_pack(const struct cs_bundle_header *h, uint8_t out[CS_BUNDLE_HEADER_SIZE]);
 void cs_bundle_seal(uint8_t *bundle, size_t len, uint64_t number);
 /* Checks magic, kinds and limits against len, not the checksum. */
 int cs_bundle_header_unpack(const void *data, size_t len,
 			    struct cs_bundle_header *out) CS_MUST_CHECK;
-/* The checksum: these are the bytes of the bundle of that number, and of no other. */
+/* The checksums: these are the bytes of the bundle of that number, and of no other. */
 int cs_bundle_check(const void *data, size_t len, uint64_t number) CS_MUST_CHECK;
+/* The same of header and table alone, where the flags say that there is one. */
+int cs_bundle_check_head(const void *data, const struct cs_bundle_header *h,
+			 uint64_t number) CS_MUST_CHECK;
 void cs_slot_pack(struct cs_buf *b, const struct cs_slot *s);
 /*
  * All rows into slots[h->nslots]; the lengths must add up to h->raw_len, and

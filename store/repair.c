@@ -169,8 +169,8 @@ static int store_found(struct repair *r, struct cs_error *err)
 	if (r->nitems)
 		rc = cs_bundles_reserve(t, 1, &made.number, err);
 	if (rc == CS_OK && r->nitems &&
-	    (rc = cs_bundle_encode(r->compressor, made.number, r->kind, r->items, r->nitems, &out,
-				   &made.len)) != CS_OK)
+	    (rc = cs_bundle_encode(r->compressor, r->store->header.incompat, made.number, r->kind,
+				   r->items, r->nitems, &out, &made.len)) != CS_OK)
 		cs_fail(err, rc, "out of memory");
 	made.data = out;
 	if (rc == CS_OK && r->nitems)
@@ -303,7 +303,7 @@ static int run(struct repair *r, struct cs_error *err)
 {
 	uint64_t number = 0;
 	int rc;
-	r->compressor = cs_store_compressor(r->store, CS_LEVEL_DEFAULT);
+	r->compressor = cs_compressor_new(CS_LEVEL_DEFAULT);
 	r->decompressor = cs_decompressor_new();
 	if (!r->compressor || !r->decompressor)
 		return cs_fail(err, CS_E_NOMEM, "out of memory");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "store.h"
 
-#include "compress.h"
 #include "hash.h"
 
 #include <time.h>
@@ -17,12 +16,4 @@ struct cs_hash cs_store_hash(const struct cs_store *s, const void *data, size_t 
 {
 	struct cs_hash h = cs_hash_of(data, len);
 	return s->header.hash_bits >= 128 ? h : cs_hash_cut(h, s->header.hash_bits);
-}
-
-struct cs_compressor *cs_store_compressor(const struct cs_store *s, int level)
-{
-	struct cs_compressor *c = cs_compressor_new(level);
-	if (c && !(s->header.incompat & CS_FEATURE_LEVELS))
-		cs_compressor_hide_level(c);
-	return c;
 }

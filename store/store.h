@@ -34,7 +34,7 @@ struct cs_store {
 	struct cs_hints *hints;        /* position -> page, see browse.c */
 	size_t cache_bytes; /* what bundles and pages may take together */
 	struct cs_prefetch *prefetch;
-	_Atomic uint64_t touched[256]; /* bundles of which one chunk was read */
+	_Atomic uint64_t touched[64]; /* bundles of which one chunk was read */
 	_Atomic uint64_t decoded; /* bytes of bundles and of deltas, since the store was opened */
 	pthread_mutex_t lock;
 	struct cs_decompressor *spare[8]; /* guarded by lock */
@@ -45,7 +45,5 @@ struct cs_store {
 struct cs_time cs_now(void);
 /* The content hash as this store keeps it. */
 struct cs_hash cs_store_hash(const struct cs_store *s, const void *data, size_t len);
-/* For bundles of this store, which tell the level if its format has room for that. NULL: no memory. */
-struct cs_compressor *cs_store_compressor(const struct cs_store *s, int level);
 
 #endif

@@ -33,7 +33,7 @@ static void put_bundle(struct cs_txn *t, uint64_t number, int kind, struct cs_bu
 
 	if (!c)
 		c = cs_compressor_new(CS_LEVEL_NONE);
-	MUST(cs_bundle_encode(c, number, kind, items, n, &b, &len) == CS_OK);
+	MUST(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, number, kind, items, n, &b, &len) == CS_OK);
 	MUST(cs_bundles_put(t, &(struct cs_bundle_stored){ number, b, len }, 1, NULL) == CS_OK);
 	free(b);
 }

@@ -7,6 +7,7 @@
 #include "place.h"
 
 #include "store/extent.h"
+#include "store/hash.h"
 #include "store/store.h"
 #include "store/tree.h"
 #include "store/xattr.h"
@@ -83,16 +84,23 @@ static void seed_bundles(void)
 		items[i].slot.len = (uint32_t)(1000 * i + 1);
 		items[i].data = text;
 	}
-	MUST(cs_bundle_encode(c, 1, CS_BUNDLE_DATA, items, 3, &b, &len) == CS_OK);
+	MUST(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, 1, CS_BUNDLE_DATA, items, 3, &b, &len) == CS_OK);
 	seed("bundle", "compressed", b, len);
 	free(b);
+	for (int i = 0; i < 3; i++)
+		items[i].slot.hash = cs_hash_of(items[i].data, items[i].slot.len);
+	cs_compressor_set(c, CS_LEVEL_NONE);
+	MUST(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, 1, CS_BUNDLE_DATA, items, 2, &b, &len) == CS_OK);
+	seed("bundle", "raw", b, len);
+	free(b);
+	cs_compressor_set(c, 3);
 	items[3].slot.len = sizeof(other);
 	items[3].slot.base = 1 << CS_SLOT_BITS;
 	items[3].slot.frame_len = (uint32_t)cs_compress_delta(c, text, sizeof(text), other,
 							      sizeof(other), frame, sizeof(frame));
 	items[3].data = frame;
-	items[2].slot.len = sizeof(text);
-	MUST(cs_bundle_encode(c, 1, CS_BUNDLE_META, items + 2, 2, &b, &len) == CS_OK);
+	items[2].slot = (struct cs_slot){ .len = sizeof(text) };
+	MUST(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, 1, CS_BUNDLE_META, items + 2, 2, &b, &len) == CS_OK);
 	seed("bundle", "delta", b, len);
 	free(b);
 	cs_compressor_free(c);

@@ -71,7 +71,7 @@ static void flush_shelf(struct shelf *s)
 	uint8_t *bytes;
 
 	if (s->n) {
-		must(cs_bundle_encode(c, s->number, s->kind, s->items, s->n, &bytes, &b.len), &e);
+		must(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, s->number, s->kind, s->items, s->n, &bytes, &b.len), &e);
 		b.data = bytes;
 		must(cs_txn_write(store->db, &t, &e), &e);
 		must(cs_bundles_put(t, &b, 1, &e), &e);

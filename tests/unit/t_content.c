@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/bundles.h"
+#include "store/browse.h"
+#include "store/hash.h"
+#include "store/reader.h"
 #include "store/store.h"
 #include "world.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECES 600u
@@ -130,6 +137,190 @@ static void much_of_a_large_file_is_read_by_bundles(void **state)
 	cs_store_close(s);
 }
 
+/* ---- bundles that are stored raw */
+
+/* A bundle's bytes, as they are or changed. */
+static void put(struct cs_store *s, uint64_t number, const uint8_t *data, size_t len)
+{
+	struct cs_txn *t;
+	assert_int_equal(cs_txn_write(s->db, &t, NULL), CS_OK);
+	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ number, data, len }, 1, NULL),
+			 CS_OK);
+	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);
+}
+
+static uint8_t *take(struct cs_store *s, uint64_t number, size_t *len)
+{
+	struct cs_txn *t;
+	struct cs_slice v;
+	assert_int_equal(cs_txn_read(s->db, &t, NULL), CS_OK);
+	assert_int_equal(cs_bundles_get(t, number, &v, NULL), 1);
+	uint8_t *data = malloc(v.len);
+	assert_non_null(data);
+	memcpy(data, v.data, *len = v.len);
+	cs_txn_end(t);
+	return data;
+}
+
+/* Read a piece of each chunk of the bundle of `tree/noise` in a store just opened. How many come. */
+static unsigned pieces_that_come(struct cs_store **s, uint64_t number, const struct cs_slot *slots,
+				 uint32_t n, int64_t lost)
+{
+	unsigned came = 0;
+	for (uint32_t i = 1; i < n; i++) {
+		const uint8_t *data;
+		size_t len;
+		void *held;
+		world_reopen(s);
+		int rc = cs_reader_piece(*s, cs_chunk_make(number, i), false, &held, &data, &len, NULL);
+		if (rc != CS_OK)
+			continue;
+		struct cs_hash h = cs_hash_of(data, len);
+		assert_int_equal(len, slots[i].len);
+		assert_true(cs_hash_equal(&h, &slots[i].hash));
+		assert_int_not_equal(i, lost);
+		cs_cache_release(held);
+		came++;
+	}
+	return came;
+}
+
+/*
+ * Its head is trusted by a checksum, the chunk by its hash, and nothing else is looked at:
+ * so what is damaged beside it does not matter.
+ */
+static void a_chunk_of_a_raw_bundle_needs_no_other(void **state)
+{
+	enum { SIZE = 1 << 20 };
+	struct cs_bundle *b;
+	void *held;
+	struct cs_node node;
+	struct cs_tree *t;
+	size_t len;
+	(void)state;
+	world_random("tree/noise", 1, SIZE);
+	for (int heads = 1; heads >= 0; heads--) {
+		struct cs_store *s = world_open();
+		assert_true(s->header.incompat & CS_FEATURE_HEADS);
+		if (!heads) {
+			world_random("tree/noise", 2, SIZE);
+			s->header.incompat &= ~CS_FEATURE_HEADS; /* a store of before */
+		}
+		uint64_t seq = world_back_up(s, "t");
+		assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+		assert_int_equal(cs_tree_lookup(t, "noise", &node, NULL), CS_OK);
+		struct cs_file_extents x = { 0 };
+		const struct cs_extent *at;
+		assert_int_equal(cs_file_extent(s, &node.entry, 0, &x, &at, NULL), CS_OK);
+		uint64_t number = cs_chunk_bundle(at->chunk);
+		cs_file_extents_release(&x);
+		cs_node_release(&node);
+		cs_tree_close(t);
+
+		assert_int_equal(cs_reader_bundle(s, number, &held, &b, NULL), CS_OK);
+		uint32_t n = b->nslots;
+		assert_in_range(n, 4, 64);
+		struct cs_slot slots[64];
+		memcpy(slots, b->slots, n * sizeof(*slots));
+		cs_cache_release(held);
+		uint8_t *data = take(s, number, &len);
+		assert_int_equal(pieces_that_come(&s, number, slots, n, -1), n - 1);
+		data[len - 1] ^= 1; /* in the last chunk */
+		put(s, number, data, len);
+		assert_int_equal(pieces_that_come(&s, number, slots, n, n - 1), heads ? n - 2 : 0);
+		data[len - 1] ^= 1;
+		data[CS_BUNDLE_HEADER_SIZE + 30] ^= 1; /* in the table */
+		put(s, number, data, len);
+		assert_int_equal(pieces_that_come(&s, number, slots, n, -1), 0);
+		data[CS_BUNDLE_HEADER_SIZE + 30] ^= 1;
+		put(s, number + 1000, data, len); /* where another one is expected */
+		assert_int_equal(pieces_that_come(&s, number + 1000, slots, n, -1), 0);
+		put(s, number, data, len);
+		assert_int_equal(pieces_that_come(&s, number, slots, n, -1), n - 1);
+		free(data);
+		cs_store_close(s);
+	}
+}
+
+/* ... and is all that is decoded of it. */
+static void a_small_read_of_noise_costs_a_chunk(void **state)
+{
+	enum { SIZE = 4 << 20 };
+	struct cs_tree *t;
+	struct cs_node n;
+	struct cs_read r = { 0 };
+	(void)state;
+	world_random("tree/noise", 1, SIZE);
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "t");
+	world_reopen(&s);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(t, "noise", &n, NULL), CS_OK);
+	uint64_t before = s->decoded;
+	assert_int_equal(cs_file_read(t, &n, SIZE - 10000, 4096, &r, NULL), CS_OK);
+	assert_int_equal(r.len, 4096);
+	assert_true(s->decoded - before <= 2 * CS_CHUNK_MAX / 4);
+	printf("# decoded: %llu bytes\n", (unsigned long long)(s->decoded - before));
+	cs_read_release(&r);
+	cs_node_release(&n);
+	cs_tree_close(t);
+	cs_store_close(s);
+}
+
+/* Pages of the store's file that are in memory. */
+static size_t pages_in_memory(int fd, size_t len)
+{
+	static unsigned char there[1 << 16];
+	size_t n = 0, pages = (len + 4095) / 4096;
+	assert_true(pages <= sizeof(there));
+	void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mincore(map, len, there), 0);
+	munmap(map, len);
+	for (size_t i = 0; i < pages; i++)
+		n += there[i] & 1;
+	return n;
+}
+
+/* Nothing around it is read, however much the kernel likes to: so a disk in a file is of use. */
+static void a_small_read_brings_little_into_memory(void **state)
+{
+	enum { SIZE = 64 << 20 };
+	struct cs_tree *t;
+	struct cs_node n;
+	struct cs_read r = { 0 };
+	struct stat st;
+	(void)state;
+	world_random("tree/noise", 1, SIZE);
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "t");
+	world_reopen(&s);
+	int fd = open(world_path("store/data.mdb"), O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(t, "noise", &n, NULL), CS_OK);
+	assert_int_equal(cs_file_read(t, &n, 0, 4096, &r, NULL), CS_OK); /* pages of the tree */
+	fsync(fd);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	size_t len = (size_t)st.st_size, before = pages_in_memory(fd, len);
+	if (before > len / 4096 / 2) {
+		print_message("# this file system keeps its files in memory\n");
+	} else {
+		for (unsigned i = 1; i <= 8; i++) {
+			assert_int_equal(cs_file_read(t, &n, i * (SIZE / 10), 4096, &r, NULL), CS_OK);
+			assert_int_equal(r.len, 4096);
+		}
+		size_t pages = pages_in_memory(fd, len) - before;
+		printf("# %zu pages of 4 KiB for 8 reads\n", pages);
+		assert_in_range(pages, 8, 8 * 100);
+	}
+	close(fd);
+	cs_read_release(&r);
+	cs_node_release(&n);
+	cs_tree_close(t);
+	cs_store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +329,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_file_of_a_bundle_is_read_alone, world_begin,
 						world_end),
 		cmocka_unit_test_setup_teardown(much_of_a_large_file_is_read_by_bundles, world_begin,
+						world_end),
+		cmocka_unit_test_setup_teardown(a_chunk_of_a_raw_bundle_needs_no_other, world_begin,
+						world_end),
+		cmocka_unit_test_setup_teardown(a_small_read_of_noise_costs_a_chunk, world_begin,
+						world_end),
+		cmocka_unit_test_setup_teardown(a_small_read_brings_little_into_memory, world_begin,
 						world_end),
 	};
 	return cmocka_run_group_tests_name("content", tests, NULL, NULL);

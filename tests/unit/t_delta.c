@@ -305,7 +305,9 @@ static void forge(struct forged *f, int kind)
 	struct cs_txn *t;
 	uint8_t *out;
 	size_t len;
-	assert_int_equal(cs_bundle_encode(c, f->number, kind, f->items, f->n, &out, &len), CS_OK);
+	assert_int_equal(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, f->number, kind, f->items, f->n,
+					  &out, &len),
+			 CS_OK);
 	assert_int_equal(cs_txn_write(f->s->db, &t, NULL), CS_OK);
 	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ f->number, out, len }, 1, NULL), CS_OK);
 	assert_int_equal(cs_txn_commit(t, NULL), CS_OK);

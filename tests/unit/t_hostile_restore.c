@@ -36,7 +36,9 @@ static int put_page(void *arg, const void *page, size_t len, cs_chunk *out, stru
 	(void)err;
 	item.slot.len = (uint32_t)len;
 	item.slot.hash = cs_store_hash(store, page, len);
-	assert_int_equal(cs_bundle_encode(c, number, CS_BUNDLE_META, &item, 1, &bundle, &size), CS_OK);
+	assert_int_equal(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, number, CS_BUNDLE_META, &item, 1,
+					  &bundle, &size),
+			 CS_OK);
 	struct cs_bundle_stored b = { number, bundle, size };
 	assert_int_equal(cs_txn_write(store->db, &t, NULL), CS_OK);
 	assert_int_equal(cs_bundles_put(t, &b, 1, NULL), CS_OK);

@@ -82,9 +82,9 @@ static int unpack_bundle(void *arg, const uint8_t *data, size_t len)
 	return rc;
 }
 
-static void build_bundle(struct cs_buf *out, uint32_t nslots, struct rng *r)
+static void build_bundle(struct cs_buf *out, uint32_t nslots, uint8_t flags, struct rng *r)
 {
-	struct cs_bundle_header h = { .kind = CS_BUNDLE_META, .codec = CS_CODEC_RAW };
+	struct cs_bundle_header h = { .kind = CS_BUNDLE_META, .codec = CS_CODEC_RAW, .flags = flags };
 	struct cs_buf table = { 0 };
 	uint32_t frames = 0;
 
@@ -95,12 +95,14 @@ static void build_bundle(struct cs_buf *out, uint32_t nslots, struct rng *r)
 		if (i % 7 == 3) { /* a delta */
 			s.base = 1 + rng_below(r, CS_CHUNK_NUMBER_MAX);
 			frames += s.frame_len = 1 + (uint32_t)rng_below(r, 50);
-			h.flags = CS_BUNDLE_DELTAS;
+			h.flags |= CS_BUNDLE_DELTAS;
 		} else {
 			h.raw_len += s.len;
 		}
 		cs_slot_pack(&table, &s);
 	}
+	if (flags & CS_BUNDLE_HEAD)
+		cs_buf_add(&table, "checksum", CS_BUNDLE_HEAD_SIZE);
 	h.nslots = nslots;
 	h.table_len = (uint32_t)table.len;
 	cs_buf_clear(out);
@@ -123,10 +125,10 @@ static void bundles_come_back(void **state)
 	struct cs_slot s;
 
 	(void)state;
-	for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++) {
-		uint32_t n = counts[k], off = 0, frames = 0;
+	for (size_t k = 0; k < 2 * sizeof(counts) / sizeof(counts[0]); k++) {
+		uint32_t n = counts[k / 2], off = 0, frames = 0;
 
-		build_bundle(&bytes, n, &r);
+		build_bundle(&bytes, n, k % 2 ? CS_BUNDLE_HEAD : 0, &r);
 		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_OK);
 		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER + 1), CS_E_CORRUPT);
 		assert_int_equal(unpack_bundle(b, bytes.data, bytes.len), CS_OK);
@@ -161,7 +163,7 @@ static void a_damaged_bundle_is_corrupt(void **state)
 	struct cs_buf bytes = { 0 };
 
 	(void)state;
-	build_bundle(&bytes, 20, &r);
+	build_bundle(&bytes, 20, 0, &r);
 	check_truncations(unpack_bundle, b, bytes.data, bytes.len, CS_E_CORRUPT);
 	check_trailing(unpack_bundle, b, bytes.data, bytes.len, CS_E_CORRUPT);
 	check_mutations(unpack_bundle, b, bytes.data, bytes.len, &r, 20000);
@@ -181,6 +183,43 @@ static void a_damaged_bundle_is_corrupt(void **state)
 	free(b);
 }
 
+/* Header and rows, and which bundle they are of; nothing that lies behind them. */
+static void a_head_has_a_checksum_of_its_own(void **state)
+{
+	struct bundle *b = calloc(1, sizeof(*b));
+	struct rng r = rng_start();
+	struct cs_buf bytes = { 0 };
+	struct cs_bundle_header h;
+
+	(void)state;
+	build_bundle(&bytes, 20, CS_BUNDLE_HEAD, &r);
+	check_truncations(unpack_bundle, b, bytes.data, bytes.len, CS_E_CORRUPT);
+	check_mutations(unpack_bundle, b, bytes.data, bytes.len, &r, 20000);
+	assert_int_equal(unpack_bundle(b, bytes.data, bytes.len), CS_OK);
+	assert_int_equal(cs_bundle_check_head(bytes.data, &b->h, NUMBER), CS_OK);
+	assert_int_equal(cs_bundle_check_head(bytes.data, &b->h, NUMBER + 1), CS_E_CORRUPT);
+	size_t head = CS_BUNDLE_HEADER_SIZE + b->h.table_len;
+	for (size_t i = 0; i < bytes.len; i++) {
+		bytes.data[i] ^= 0x10;
+		assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_E_CORRUPT);
+		if (i >= 8 && cs_bundle_header_unpack(bytes.data, bytes.len, &h) == CS_OK &&
+		    h.flags & CS_BUNDLE_HEAD)
+			assert_int_equal(cs_bundle_check_head(bytes.data, &h, NUMBER),
+					 i < head ? CS_E_CORRUPT : CS_OK);
+		bytes.data[i] ^= 0x10;
+	}
+	/* it tells no other one than the bundle's */
+	bytes.data[head - 1] ^= 1;
+	uint64_t sum = cs_checksum_seeded(bytes.data + 8, bytes.len - 8, NUMBER);
+	for (int i = 0; i < 8; i++)
+		bytes.data[i] = (uint8_t)(sum >> (8 * i));
+	assert_int_equal(cs_bundle_check(bytes.data, bytes.len, NUMBER), CS_E_CORRUPT);
+	bytes.data[13] = CS_CODEC_ZSTD; /* there it would say nothing */
+	assert_int_equal(cs_bundle_header_unpack(bytes.data, bytes.len, &h), CS_E_CORRUPT);
+	cs_buf_release(&bytes);
+	free(b);
+}
+
 /* A slot table that does not fit what it describes: no slot may reach past the raw bytes. */
 static void slots_must_add_up(void **state)
 {
@@ -190,7 +229,7 @@ static void slots_must_add_up(void **state)
 	struct cs_slot s;
 
 	(void)state;
-	build_bundle(&bytes, 20, &r);
+	build_bundle(&bytes, 20, 0, &r);
 	assert_int_equal(unpack_bundle(b, bytes.data, bytes.len), CS_OK);
 	struct cs_bundle_header h = b->h;
 
@@ -414,6 +453,7 @@ int main(void)
 		cmocka_unit_test(an_unknown_format_is_refused_by_name),
 		cmocka_unit_test(bundles_come_back),
 		cmocka_unit_test(a_damaged_bundle_is_corrupt),
+		cmocka_unit_test(a_head_has_a_checksum_of_its_own),
 		cmocka_unit_test(slots_must_add_up),
 		cmocka_unit_test(points_come_back),
 		cmocka_unit_test(a_damaged_point_is_refused),

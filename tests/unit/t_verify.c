@@ -166,7 +166,8 @@ static void change_bundle(struct cs_store *s, uint64_t number, change_fn *fn, vo
 	for (uint32_t i = 0; i < n; i++)
 		items[i] = (struct cs_bundle_item){ b->slots[i], b->raw + b->slots[i].off };
 	fn(s, items, &n, arg);
-	assert_int_equal(cs_bundle_encode(c, number, b->kind, items, n, &made.data, &made.len),
+	assert_int_equal(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, number, b->kind, items, n,
+					  &made.data, &made.len),
 			 CS_OK);
 	put(s, &made);
 	free(made.data);
@@ -439,7 +440,9 @@ static cs_chunk add_chunk(struct cs_store *s, int kind, uint64_t number, const v
 	size_t out_len;
 	it.slot.len = (uint32_t)len;
 	it.slot.hash = cs_store_hash(s, data, len);
-	assert_int_equal(cs_bundle_encode(c, number, kind, &it, 1, &out, &out_len), CS_OK);
+	assert_int_equal(cs_bundle_encode(c, CS_FEATURES_INCOMPAT, number, kind, &it, 1, &out,
+					  &out_len),
+			 CS_OK);
 	struct cs_txn *t = begin(s);
 	assert_int_equal(cs_bundles_put(t, &(struct cs_bundle_stored){ number, out, out_len }, 1, NULL), CS_OK);
 	assert_int_equal(cs_index_add(t, &it.slot.hash, cs_chunk_make(number, 0), NULL), CS_OK);
