@@ -282,6 +282,11 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 	struct cs_bundle *b;
 	uint32_t slot;
 	int rc = cs_reader_find(s, chunk, out_held, &b, &slot, err);
+	if ((rc == CS_E_CORRUPT || rc == CS_E_IO) && chunk < PIECE &&
+	    cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
+		slot = 0; /* its bundle is damaged, but not where it is */
+		rc = CS_OK;
+	}
 	if (rc == CS_OK) {
 		*out_data = b->raw + b->slots[slot].off;
 		*out_len = b->slots[slot].len;
