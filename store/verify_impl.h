@@ -146,6 +146,7 @@ struct cs_verify_run {
 	bool lost_before;      /* the last look for a row found it damaged */
 	uint64_t due_range;    /* the last range asked about */
 	bool due_known;        /* and it is due */
+	const uint8_t *asked; /* up to where the disk was asked for bundles */
 	bool end, stop;
 	pthread_cond_t room;   /* at the gate */
 	struct cs_verify_passed gate[CS_VERIFY_GATE], range;
