@@ -63,6 +63,7 @@ struct cs_db {
 	size_t map_len;
 	int statm; /* see db_resident.c */
 	_Atomic unsigned transactions;
+	_Atomic unsigned looked; /* how often, at first: see db_rows.c */
 	_Atomic uint64_t known[CS_KNOWN]; /* hashes of a fact and a snapshot */
 	uint64_t sound[CS_SOUND]; /* the writer's: see db_pages.c */
 	_Atomic uint64_t reserved; /* end of the blocks set aside, 0: none yet; see db_room.c */

@@ -12,8 +12,8 @@
  * that are pages of the file. Each is looked at once in a transaction. To delete also concerns the
  * pages beside, with which LMDB evens out.
  *
- * Who reads alone what is far from anything else (cs_txn_alone) goes the same way first, to
- * have each page read without those around it.
+ * Who reads what is far from anything else (cs_txn_alone) goes the same way first, to have
+ * each page read without those around it.
  *
  * Of the list of free pages the order is looked at, where the next pages come from.
  * That a page in it is not in use cannot be told without going through all of them:
@@ -51,6 +51,7 @@ struct look {
 	uint64_t end; /* number behind the last page */
 	uint8_t *taken; /* going through all: a bit a page; else NULL */
 	uint64_t *sound; /* who writes: pages that were found right; else NULL */
+	bool ask; /* have them read without those around them */
 };
 
 struct node {
@@ -186,7 +187,7 @@ static int check(const struct look *l, uint64_t number, cs_db_order *cmp)
 	uint64_t *known = l->sound ? &l->sound[number % CS_SOUND] : NULL;
 	if (known && *known == number)
 		return 0;
-	if (l->t->alone && number < l->end)
+	if (l->ask && number < l->end)
 		cs_db_ask((struct cs_slice){ l->map + number * l->size, l->size });
 	if (!page_is_right(l, number, 0) || !ascend(l, number, cmp))
 		return MDB_CORRUPTED;
@@ -483,6 +484,7 @@ void cs_db_ask_way(struct cs_txn *t, enum cs_table table, const MDB_val *key)
 	if (!begin(&l, t))
 		return;
 	l.end = t->db->map_len / l.size;
+	l.ask = true;
 	GUARDED(rc, ask_way(&l, cs_txn_number(t), table, key));
 	(void)rc; /* LMDB will tell */
 }

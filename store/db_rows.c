@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIRST_LOOKS 64
 #define KEY_MAX 512 /* LMDB's keys, and values of a key that has several, are shorter */
 
 struct cs_cursor {
@@ -50,6 +51,17 @@ static struct cs_slice found(const MDB_val *v)
 	return (struct cs_slice){ v->mv_data, v->mv_size <= CS_DB_VALUE_MAX ? v->mv_size : 0 };
 }
 
+/*
+ * What is looked for first in a store that was just opened lies far apart, and nothing of it is
+ * in memory: a mount's first answer waits for each of these pages.
+ */
+static void ask_way(struct cs_txn *t, enum cs_table table, const MDB_val *key)
+{
+	if (t->alone || (!t->write && t->db->looked < FIRST_LOOKS &&
+			 atomic_fetch_add(&t->db->looked, 1) < FIRST_LOOKS))
+		cs_db_ask_way(t, table, key);
+}
+
 int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct cs_slice *out,
 	      struct cs_error *err)
 {
@@ -57,6 +69,7 @@ int cs_db_get(struct cs_txn *t, enum cs_table table, struct cs_slice key, struct
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
+	ask_way(t, table, &k);
 	GUARDED(rc, mdb_get(t->txn, t->db->dbi[table], &k, &v));
 	cs_txn_met(t, rc);
 	if (rc == 0) /* a value that cannot be read is no damage to LMDB */
@@ -85,8 +98,7 @@ int cs_db_find(struct cs_txn *t, enum cs_table table, struct cs_slice *key, stru
 	int rc;
 	if (!t->db->dbi[table])
 		return 0;
-	if (t->alone)
-		cs_db_ask_way(t, table, &k);
+	ask_way(t, table, &k);
 	GUARDED(rc, open_cursor(t, table, &c));
 	if (rc == 0) {
 		GUARDED(rc, find(t, c, &k, &v));
@@ -257,6 +269,8 @@ int cs_cursor_move(struct cs_cursor *c, enum cs_seek how, struct cs_slice *key,
 		return 0;
 	if (how == CS_SEEK_DUP_GE)
 		v = val(*value);
+	if (how == CS_SEEK_FIRST || how == CS_SEEK_GE)
+		ask_way(c->txn, c->table, &k);
 	GUARDED(rc, move_cursor(c->txn, c->cursor, &k, &v, ops[how]));
 	if (rc == 0)
 		GUARDED(rc, check_order(c, how, &k, &v));

@@ -125,6 +125,19 @@ int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struc
 	return rc;
 }
 
+/* Have a bundle's bytes read, and nothing around them. */
+static void ask_for(struct cs_store *s, uint64_t number)
+{
+	struct cs_txn *t;
+	struct cs_slice v;
+	if (cs_cache_has(s->bundles, number) || cs_txn_read(s->db, &t, NULL) != CS_OK)
+		return;
+	cs_txn_alone(t);
+	if (cs_bundles_get(t, number, &v, NULL) == 1)
+		cs_db_ask(v);
+	cs_txn_end(t);
+}
+
 /* Where gc put the chunk. Another gc may move it on before we get there: ask again. */
 static int moved_bundle(struct cs_store *s, cs_chunk *chunk, void **out_held,
 			struct cs_bundle **out, struct cs_error *err)
@@ -307,19 +320,6 @@ static bool is_alone(struct cs_store *s, cs_chunk chunk, bool same)
 	       atomic_exchange_explicit(last, number, memory_order_relaxed) != number;
 }
 
-/* Have a bundle's bytes read, and nothing around them. */
-static void ask_for(struct cs_store *s, uint64_t number)
-{
-	struct cs_txn *t;
-	struct cs_slice v;
-	if (cs_cache_has(s->bundles, number) || cs_txn_read(s->db, &t, NULL) != CS_OK)
-		return;
-	cs_txn_alone(t);
-	if (cs_bundles_get(t, number, &v, NULL) == 1)
-		cs_db_ask(v);
-	cs_txn_end(t);
-}
-
 int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held, const uint8_t **out_data,
 		    size_t *out_len, struct cs_error *err)
 {
@@ -382,6 +382,7 @@ static int fill_page(void *arg, uint64_t chunk, void **out, size_t *size, struct
 	const uint8_t *data;
 	size_t len;
 	void *held;
+	ask_for(s, cs_chunk_bundle(chunk)); /* around it are files' contents */
 	int rc = cs_reader_chunk(s, chunk, &held, &data, &len, err);
 	if (rc != CS_OK)
 		return rc;
