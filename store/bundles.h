@@ -133,7 +133,8 @@ int cs_bundle_decode_one(struct cs_decompressor *d, uint64_t number, const void 
 			 uint32_t slot, struct cs_bundle **out) CS_MUST_CHECK;
 /*
  * The same, when its bundle is stored raw and has a checksum of its head: nothing but the
- * head and the chunk is read, which has its hash. Anything but CS_OK: it cannot be read so.
+ * head and the chunk is read, which has its hash. Anything but CS_OK: it cannot be read so,
+ * as none can in a store that keeps a part of each hash only.
  */
 int cs_bundle_read_one(struct cs_slice stored, uint64_t number, uint32_t slot,
 		       struct cs_bundle **out, struct cs_error *err) CS_MUST_CHECK;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_LOOKS 64
+#define FIRST_LOOKS 64 /* more than a mount needs to show a directory */
 #define KEY_MAX 512 /* LMDB's keys, and values of a key that has several, are shorter */
 
 struct cs_cursor {

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHORT ((size_t)256 << 10)
+#define SHORT ((size_t)256 << 10) /* most bundles that compressed */
 
 /* Read a byte of every page of what the caller will look at. */
 static void touch(const MDB_val *v)

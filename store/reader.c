@@ -320,11 +320,12 @@ static bool is_alone(struct cs_store *s, cs_chunk chunk, bool same)
 	       atomic_exchange_explicit(last, number, memory_order_relaxed) != number;
 }
 
-int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held, const uint8_t **out_data,
-		    size_t *out_len, struct cs_error *err)
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held,
+		    const uint8_t **out_data, size_t *out_len, struct cs_error *err)
 {
 	struct cs_bundle *b;
-	if (is_alone(s, chunk, same) && cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
+	if (is_alone(s, chunk, same) &&
+	    cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
 		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
 		*out_data = b->raw;
 		*out_len = b->raw_len;

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define LOST_ROWS (UINT64_C(1) << 63) /* keys of findings about what cannot be counted */
-#define READ_ON (8 << 20)
+#define READ_ON (8 << 20) /* bytes; asked for by halves */
 #define LOST_MAX 100000u /* ranges of which no row can be read, in which rows are looked for */
 
 /* A bundle in the hands of a thread. */

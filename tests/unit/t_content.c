@@ -110,6 +110,17 @@ static void one_file_of_a_bundle_is_read_alone(void **state)
 	cs_store_close(s);
 }
 
+/* A store just opened, with one file in it that was just looked up. */
+static struct cs_store *open_with(const char *name, struct cs_tree **t, struct cs_node *n)
+{
+	struct cs_store *s = world_open();
+	uint64_t seq = world_back_up(s, "t");
+	world_reopen(&s);
+	assert_int_equal(cs_tree_open(s, seq, t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(*t, name, n, NULL), CS_OK);
+	return s;
+}
+
 /* The kernel's read-ahead asks for much, in no order: each bundle is decoded once. */
 static void much_of_a_large_file_is_read_by_bundles(void **state)
 {
@@ -119,11 +130,7 @@ static void much_of_a_large_file_is_read_by_bundles(void **state)
 	struct cs_read r = { 0 };
 	(void)state;
 	world_text("tree/large", 1, SIZE);
-	struct cs_store *s = world_open();
-	uint64_t seq = world_back_up(s, "t");
-	world_reopen(&s);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	assert_int_equal(cs_tree_lookup(t, "large", &n, NULL), CS_OK);
+	struct cs_store *s = open_with("large", &t, &n);
 	uint64_t before = s->decoded;
 	for (uint64_t off = SIZE; off > 0; off -= STEP) {
 		assert_int_equal(cs_file_read(t, &n, off - STEP, STEP, &r, NULL), CS_OK);
@@ -256,11 +263,7 @@ static void a_small_read_of_noise_costs_a_chunk(void **state)
 	struct cs_read r = { 0 };
 	(void)state;
 	world_random("tree/noise", 1, SIZE);
-	struct cs_store *s = world_open();
-	uint64_t seq = world_back_up(s, "t");
-	world_reopen(&s);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	assert_int_equal(cs_tree_lookup(t, "noise", &n, NULL), CS_OK);
+	struct cs_store *s = open_with("noise", &t, &n);
 	uint64_t before = s->decoded;
 	assert_int_equal(cs_file_read(t, &n, SIZE - 10000, 4096, &r, NULL), CS_OK);
 	assert_int_equal(r.len, 4096);
@@ -297,13 +300,9 @@ static void a_small_read_brings_little_into_memory(void **state)
 	struct stat st;
 	(void)state;
 	world_random("tree/noise", 1, SIZE);
-	struct cs_store *s = world_open();
-	uint64_t seq = world_back_up(s, "t");
-	world_reopen(&s);
+	struct cs_store *s = open_with("noise", &t, &n);
 	int fd = open(world_path("store/data.mdb"), O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0 && fstat(fd, &st) == 0);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	assert_int_equal(cs_tree_lookup(t, "noise", &n, NULL), CS_OK);
 	assert_int_equal(cs_file_read(t, &n, 0, 4096, &r, NULL), CS_OK); /* pages of the tree */
 	fsync(fd);
 	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
