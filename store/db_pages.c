@@ -75,6 +75,12 @@ static uint64_t u64(const uint8_t *p)
 	return v;
 }
 
+/* NULL: there is no such page. */
+static const uint8_t *page_at(const struct look *l, uint64_t number)
+{
+	return number < l->end ? l->map + number * l->size : NULL;
+}
+
 static bool is_branch(const uint8_t *p)
 {
 	return u16(p + 10) & BRANCH;
@@ -144,7 +150,7 @@ static bool page_is_right(const struct look *l, uint64_t number, unsigned kind)
 {
 	if (number < 2 || number >= l->end)
 		return false;
-	const uint8_t *p = l->map + number * l->size;
+	const uint8_t *p = page_at(l, number);
 	unsigned lower = u16(p + 12), upper = u16(p + 14), flags = u16(p + 10);
 	if (u64(p) != number || lower < HEAD || lower > upper || upper > l->size || lower & 1)
 		return false;
@@ -170,7 +176,7 @@ static MDB_val key_at(const uint8_t *p, unsigned i)
 /* Each row's key is above the one before. The first of a branch has none. */
 static bool ascend(const struct look *l, uint64_t number, cs_db_order *cmp)
 {
-	const uint8_t *p = l->map + number * l->size;
+	const uint8_t *p = page_at(l, number);
 	for (unsigned i = is_branch(p) ? 2 : 1; i < rows_of(p); i++) {
 		MDB_val before = key_at(p, i - 1), k = key_at(p, i);
 		if (cmp(&before, &k) >= 0)
@@ -218,7 +224,7 @@ static int descend(const struct look *l, uint64_t root, cs_db_order *cmp, const 
 {
 	uint64_t number = root;
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
-		const uint8_t *p = l->map + number * l->size;
+		const uint8_t *p = page_at(l, number);
 		int rc = check(l, number, cmp);
 		if (rc)
 			return rc;
@@ -287,8 +293,8 @@ static int check_list(const struct look *l, const struct node *n, uint64_t *left
 	const uint8_t *p = n->data;
 	if (n->flags & BIGDATA) {
 		uint64_t page = u64(n->data), pages = (n->data_len + HEAD + l->size - 1) / l->size;
-		p = l->map + page * l->size;
-		if (pages > l->end - page || u64(p) != page || u16(p + 10) != OVERFLOW)
+		p = page_at(l, page);
+		if (!p || pages > l->end - page || u64(p) != page || u16(p + 10) != OVERFLOW)
 			return MDB_CORRUPTED;
 		p += HEAD;
 	}
@@ -308,7 +314,7 @@ static int check_list(const struct look *l, const struct node *n, uint64_t *left
 static int check_free(const struct look *l, uint64_t number, int depth, uint64_t *left)
 {
 	int rc = depth < DEPTH_MAX ? check(l, number, cs_db_by_number) : MDB_CORRUPTED;
-	const uint8_t *p = l->map + number * l->size;
+	const uint8_t *p = page_at(l, number);
 	if (rc == 0 && u16(p + 10) & LEAF2)
 		rc = MDB_CORRUPTED;
 	for (unsigned i = 0; rc == 0 && i < rows_of(p) && *left; i++) {
@@ -343,7 +349,7 @@ static bool row_leads_well(struct look *l, const struct node *n, enum tree tree)
 	uint64_t left = UINT64_MAX;
 	if (n->flags & BIGDATA) {
 		uint64_t page = u64(n->data), pages = (n->data_len + HEAD + l->size - 1) / l->size;
-		const uint8_t *p = l->map + page * l->size;
+		const uint8_t *p = page_at(l, page);
 		uint32_t told;
 		if (!take(l, page, pages))
 			return false;
@@ -353,7 +359,7 @@ static bool row_leads_well(struct look *l, const struct node *n, enum tree tree)
 		cs_db_resident_check(l->t->db); /* the kernel has mapped pages around it */
 	}
 	if (tree == FREE_TREE) {
-		const uint8_t *list = n->flags & BIGDATA ? l->map + u64(n->data) * l->size + HEAD :
+		const uint8_t *list = n->flags & BIGDATA ? page_at(l, u64(n->data)) + HEAD :
 							   n->data;
 		if (check_list(l, n, &left) != 0)
 			return false;
@@ -378,7 +384,7 @@ static bool go_through(struct look *l, uint64_t root, enum tree tree, int depth)
 	if (depth >= DEPTH_MAX || !take(l, root, 1) || !page_is_right(l, root, 0) ||
 	    !ascend(l, root, cmp))
 		return false;
-	const uint8_t *p = l->map + root * l->size;
+	const uint8_t *p = page_at(l, root);
 	bool good = true;
 	for (unsigned i = 0; good && !(u16(p + 10) & LEAF2) && i < rows_of(p); i++) {
 		struct node n = node_at(p, i);

@@ -52,6 +52,13 @@ void cs_verify_no_memory(struct cs_verify_run *v)
 	pthread_mutex_unlock(&v->lock);
 }
 
+void cs_verify_add_raw(struct cs_verify_run *v, uint64_t bytes)
+{
+	pthread_mutex_lock(&v->lock);
+	v->result.raw_bytes += bytes;
+	pthread_mutex_unlock(&v->lock);
+}
+
 /* ---- threads */
 
 void *cs_verify_ended(struct cs_verify_run *v, int rc, const struct cs_error *err)
@@ -157,6 +164,10 @@ static int run(struct cs_verify_run *v, struct cs_error *err)
 	int rc = prepare(v, err);
 	if (rc == CS_OK && v->level >= CS_VERIFY_DIGEST)
 		rc = cs_verify_files_find(v, err);
+	if (rc == CS_OK && v->files)
+		rc = cs_verify_large(v, err);
+	if (rc == CS_OK && v->files)
+		rc = cs_verify_files_ready(v, err);
 	if (rc == CS_OK)
 		rc = cs_verify_bundles(v, err);
 	if (rc == CS_OK)
@@ -185,6 +196,7 @@ static void release(struct cs_verify_run *v)
 	cs_buf_release(&v->path);
 	cs_verify_map_release(&v->known);
 	cs_verify_map_release(&v->pieces);
+	cs_verify_map_release(&v->early);
 	cs_verify_tables_release(v);
 	cs_verify_gate_release(v);
 	cs_verify_files_release(v);
@@ -206,6 +218,7 @@ int cs_verify(struct cs_store *s, const struct cs_verify_opts *opts, struct cs_v
 	v->store = s;
 	v->opts = opts;
 	v->known.size = sizeof(struct cs_verify_known);
+	v->early.size = sizeof(struct cs_verify_early);
 	v->pieces.size = sizeof(struct cs_verify_pieces);
 	pthread_mutex_init(&v->lock, NULL);
 	cs_deadline_cond(&v->told);

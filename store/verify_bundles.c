@@ -23,6 +23,7 @@
 
 #define LOST_ROWS (UINT64_C(1) << 63) /* keys of findings about what cannot be counted */
 #define READ_ON (8 << 20) /* bytes; asked for by halves */
+#define BASES 8 /* bundles that are decoded at once for the deltas of one */
 #define LOST_MAX 100000u /* ranges of which no row can be read, in which rows are looked for */
 
 /* A bundle in the hands of a thread. */
@@ -38,13 +39,13 @@ struct job {
 	uint64_t place; /* at the gate */
 };
 
-static void flawed_bundle(struct cs_verify_run *v, struct job *j, uint64_t number,
+static void flawed_bundle(struct cs_verify_run *v, struct cs_verify_passed *out, uint64_t number,
 			  const char *what, const char *why)
 {
 	struct cs_found *f = cs_verify_found(v, CS_FOUND_BUNDLE_DAMAGED, number, "bundle %llu %s%s",
 					     (unsigned long long)number, what, why);
 	cs_verify_flaw(v, cs_chunk_make(number, 0), cs_chunk_make(number, CS_SLOTS_MAX), f);
-	j->out.damaged = true;
+	out->damaged = true;
 }
 
 static bool in_index(struct cs_txn *t, const struct cs_hash *h, cs_chunk chunk)
@@ -76,27 +77,43 @@ static void check_index(struct cs_verify_run *v, struct cs_txn *t, uint64_t numb
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void note_deltas(struct cs_verify_run *v, struct job *j, uint64_t number,
-			const struct cs_bundle *b)
+/* A delta whose base is at hand, or is one of the few that are decoded for a bundle. */
+static bool is_made(struct cs_verify_run *v, cs_chunk delta, cs_chunk base, unsigned *bases)
+{
+	const uint8_t *data;
+	size_t len;
+	void *held;
+	if (*bases >= BASES || cs_verify_files_spent(v))
+		return false;
+	*bases += !cs_cache_has(v->store->bundles, cs_chunk_bundle(base));
+	if (cs_reader_chunk(v->store, delta, &held, &data, &len, NULL) != CS_OK)
+		return false;
+	cs_cache_release(held);
+	cs_verify_add_raw(v, len);
+	return true;
+}
+
+/* now: those that can be made are made; the others in the order of their bases, afterwards. */
+static void check_deltas(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b,
+			 bool now, struct cs_verify_passed *out)
 {
 	bool noted = true;
-	pthread_mutex_lock(&v->lock);
-	for (uint32_t i = 0; i < b->nslots; i++) {
-		if (!b->slots[i].frame_len)
+	unsigned bases = 0;
+	for (uint32_t i = 0; i < b->nslots && noted; i++) {
+		cs_chunk delta = cs_chunk_make(number, i), base = b->slots[i].base;
+		if (!b->slots[i].frame_len || (now && is_made(v, delta, base, &bases)))
 			continue;
-		j->out.deltas = true;
-		noted = cs_verify_later(v, &(struct cs_verify_rest){
-					   .near = b->slots[i].base,
-					   .delta = cs_chunk_make(number, i) }) && noted;
+		out->deltas = true;
+		pthread_mutex_lock(&v->lock);
+		noted = cs_verify_later(v, &(struct cs_verify_rest){ .near = base, .delta = delta });
+		pthread_mutex_unlock(&v->lock);
 	}
-	v->result.raw_bytes += b->raw_len;
-	pthread_mutex_unlock(&v->lock);
 	if (!noted)
 		cs_verify_no_memory(v);
 }
 
-static void check_hashes(struct cs_verify_run *v, struct job *j, uint64_t number,
-			 const struct cs_bundle *b)
+static void check_hashes(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b,
+			 struct cs_verify_passed *out)
 {
 	for (uint32_t i = 0; i < b->nslots; i++) {
 		const struct cs_slot *s = &b->slots[i];
@@ -110,8 +127,18 @@ static void check_hashes(struct cs_verify_run *v, struct job *j, uint64_t number
 			       cs_verify_found(v, CS_FOUND_CHUNK_DAMAGED, chunk,
 					       "bundle %llu slot %u has not the bytes of its hash",
 					       (unsigned long long)number, i));
-		j->out.damaged = true;
+		out->damaged = true;
 	}
+}
+
+/* A bundle that could be decoded. */
+static void look_at(struct cs_verify_run *v, struct cs_txn *t, uint64_t number,
+		    const struct cs_bundle *b, bool early, struct cs_verify_passed *out)
+{
+	check_hashes(v, number, b, out);
+	cs_verify_add_raw(v, b->raw_len);
+	check_deltas(v, number, b, early, out);
+	check_index(v, t, number, b->slots, b->nslots);
 }
 
 static int check_table(struct cs_verify_run *v, struct job *j, struct cs_error *err)
@@ -133,7 +160,7 @@ static int check_table(struct cs_verify_run *v, struct job *j, struct cs_error *
 	if (rc == CS_OK)
 		check_index(v, t, number, slots, h.nslots);
 	else
-		flawed_bundle(v, j, number, "has no table that can be read", why.text);
+		flawed_bundle(v, &j->out, number, "has no table that can be read", why.text);
 	return CS_OK;
 }
 
@@ -152,18 +179,83 @@ static int check_data(struct cs_verify_run *v, struct job *j, struct cs_error *e
 	if (rc == CS_OK && (rc = cs_db_intact(&why)) != CS_OK)
 		cs_bundle_free(b);
 	if (rc == CS_OK) {
-		check_hashes(v, j, number, b);
-		note_deltas(v, j, number, b);
-		check_index(v, t, number, b->slots, b->nslots);
+		look_at(v, t, number, b, false, &j->out);
 		j->out.bundle = b;
 		j->raw = s.len > b->raw_len;
 	} else if (rc == CS_E_NOMEM) {
 		return cs_fail(err, rc, "out of memory");
 	} else {
-		flawed_bundle(v, j, number, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
+		flawed_bundle(v, &j->out, number, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
 	}
 	return CS_OK;
 }
+
+/* ---- before their turn */
+
+_Static_assert(CS_CHECKED_RANGE == 64, "a bit for each bundle of a range");
+
+static uint64_t bit_of(uint64_t number)
+{
+	return UINT64_C(1) << number % CS_CHECKED_RANGE;
+}
+
+/* NULL: none of its range was looked at. With the lock. */
+static struct cs_verify_early *early_of(struct cs_verify_run *v, uint64_t number)
+{
+	return cs_verify_map_find(&v->early, cs_checked_range(number) + 1, 0);
+}
+
+/* It is ours to look at: nobody else has. */
+static bool claim(struct cs_verify_run *v, uint64_t number)
+{
+	pthread_mutex_lock(&v->lock);
+	struct cs_verify_early *e = early_of(v, number);
+	if (!e)
+		e = cs_verify_map_add(&v->early, cs_checked_range(number) + 1, 0);
+	bool ours = e && !(e->seen & bit_of(number));
+	if (ours)
+		e->seen |= bit_of(number);
+	pthread_mutex_unlock(&v->lock);
+	return ours;
+}
+
+bool cs_verify_early(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b)
+{
+	struct cs_verify_passed out = { 0 };
+	struct cs_txn *t;
+	if (cs_txn_read(v->store->db, &t, NULL) != CS_OK)
+		return false;
+	bool ours = cs_verify_due(v, t, cs_checked_range(number)) && claim(v, number);
+	if (ours) {
+		look_at(v, t, number, b, true, &out);
+		pthread_mutex_lock(&v->lock);
+		struct cs_verify_early *e = early_of(v, number);
+		e->damaged |= out.damaged ? bit_of(number) : 0;
+		e->deltas |= out.deltas ? bit_of(number) : 0;
+		pthread_mutex_unlock(&v->lock);
+	}
+	cs_txn_end(t);
+	return ours;
+}
+
+bool cs_verify_is_early(struct cs_verify_run *v, uint64_t number)
+{
+	const struct cs_verify_early *e = early_of(v, number);
+	return e && e->seen & bit_of(number);
+}
+
+/* What was found then. With the lock. */
+static struct cs_verify_passed passed_early(struct cs_verify_run *v, uint64_t number)
+{
+	const struct cs_verify_early *e = early_of(v, number);
+	uint64_t bit = bit_of(number);
+	if (!e || !(e->seen & bit))
+		return (struct cs_verify_passed){ 0 };
+	return (struct cs_verify_passed){ .early = true, .damaged = e->damaged & bit,
+					  .deltas = e->deltas & bit };
+}
+
+/* ---- damage of LMDB */
 
 /*
  * The rows of bundles behind a number cannot be read: LMDB's own pages are damaged
@@ -202,6 +294,8 @@ static int fill_given(void *arg, uint64_t number, void **out, size_t *size, stru
 static void pass(struct cs_verify_run *v, struct cs_verify_passed *p)
 {
 	void *held = NULL, *value;
+	if (!p->bundle && p->early)
+		cs_verify_files_meet(v, p->number, NULL);
 	if (!p->bundle)
 		return;
 	if (p->bundle->kind != CS_BUNDLE_DATA || !cs_verify_files_waiting(v) ||
@@ -315,6 +409,7 @@ static int next_bundle(struct cs_verify_run *v, struct job *j, struct cs_error *
 	}
 	v->next = j->number + 1;
 	j->lost.code = 0;
+	j->out = passed_early(v, j->number);
 	j->ahead = j->raw ? read_on(v, j->bytes) : (struct cs_slice){ 0 };
 	return 1;
 }
@@ -346,7 +441,7 @@ static int check_bundle(struct cs_verify_run *v, struct job *j, struct cs_error 
 	if (j->lost.code) {
 		lost_rows(v, j->number, &j->lost);
 		j->out.damaged = true;
-	} else {
+	} else if (!j->out.early) {
 		rc = v->level >= CS_VERIFY_DATA ? check_data(v, j, err) : check_table(v, j, err);
 		cs_db_unload(j->t, j->bytes);
 	}

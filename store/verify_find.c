@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_find.c - which large files there are, before the bundles are read.
+ * verify_find.c - which files are made of pieces, before the bundles are read.
  *
  * All pages of all points' directories are looked through, each once, whoever has
  * it. What cannot be read is passed over: the points are looked at afterwards, and
@@ -133,8 +133,6 @@ int cs_verify_files_find(struct cs_verify_run *v, struct cs_error *err)
 		rc = look_into_point(&s, err);
 		from = s.seq + 1;
 	}
-	if (rc == CS_OK)
-		rc = cs_verify_files_ready(v, err);
 	free(s.stack);
 	cs_verify_map_release(&s.seen);
 	return rc;

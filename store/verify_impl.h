@@ -4,8 +4,10 @@
  *
  * verify.c         the order of things, and threads
  * verify_bundles.c every bundle, by all cores: table, index, frame, hashes
- * verify_find.c    which large files there are
- * verify_files.c   do the pieces of a large file make its content?
+ * verify_find.c    which files there are that are made of pieces
+ * verify_files.c   do the pieces of a file make its content?
+ * verify_file.c    one of them, and how much may be read for that
+ * verify_large.c   versions of one that is larger than the cache, together
  * verify_rest.c    deltas, and the files that wait for pieces of earlier bundles
  * verify_index.c   rows of the index and of the moved table that lead nowhere
  * verify_refs.c    does a reference lead to a sound chunk?
@@ -78,6 +80,7 @@ struct cs_verify_done {
 struct cs_verify_passed {
 	uint64_t number; /* 0: none */
 	struct cs_bundle *bundle; /* NULL: nobody needs it */
+	bool early; /* it was looked at before its turn */
 	bool damaged, deltas;
 };
 
@@ -107,6 +110,12 @@ struct cs_verify_pieces {
 	struct cs_found *why; /* not NULL: there is damage */
 };
 
+/* Bundles that were looked at before their turn: a bit for each of a range, by its number + 1. */
+struct cs_verify_early {
+	struct cs_verify_key at;
+	uint64_t seen, damaged, deltas;
+};
+
 /* A slot table, unpacked. */
 struct cs_verify_table {
 	uint64_t number; /* 0: none */
@@ -126,6 +135,7 @@ struct cs_verify_table {
 #define CS_VERIFY_GATE (2 * CS_VERIFY_THREADS)
 
 struct cs_verify_files;
+struct cs_verify_large;
 
 struct cs_verify_run {
 	struct cs_store *store;
@@ -152,6 +162,7 @@ struct cs_verify_run {
 	struct cs_verify_passed gate[CS_VERIFY_GATE], range;
 	uint64_t taken, passed, ahead; /* ahead: how many may be taken and not passed */
 	bool passing;          /* somebody is at the gate */
+	struct cs_verify_map early; /* cs_verify_early */
 	unsigned running;
 	struct cs_found *first, **last, *bucket[CS_VERIFY_BUCKETS], *first_of[CS_FOUND_IDS];
 	struct cs_flaw *flaws; /* sorted when the threads have ended */
@@ -164,6 +175,7 @@ struct cs_verify_run {
 	uint64_t nbundles; /* for progress */
 
 	struct cs_verify_files *files; /* NULL: not on this level */
+	struct cs_verify_large *large; /* while large files are read */
 
 	/* calling thread only */
 	struct timespec recorded;
@@ -203,6 +215,15 @@ void cs_verify_affects_point(struct cs_verify_run *v, struct cs_found *f, uint64
 void cs_verify_tell(struct cs_verify_run *v);
 
 int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/*
+ * Before the bundles: one was decoded, since a file has a piece of it. It is looked at now,
+ * so that it need not be decoded again. False: that was done, or is not to be. Any thread.
+ */
+bool cs_verify_early(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b);
+/* Was it? With the lock. */
+bool cs_verify_is_early(struct cs_verify_run *v, uint64_t number);
+/* So many bytes were decoded that had not been. */
+void cs_verify_add_raw(struct cs_verify_run *v, uint64_t bytes);
 void cs_verify_gate_release(struct cs_verify_run *v);
 /* Once the bundles have passed. With the lock, or when no thread runs. False: no memory. */
 bool cs_verify_later(struct cs_verify_run *v, const struct cs_verify_rest *r) CS_MUST_CHECK;
@@ -215,14 +236,21 @@ int cs_verify_files_begin(struct cs_verify_run *v, struct cs_error *err) CS_MUST
 /* A file made of extents, of a point. */
 int cs_verify_files_add(struct cs_verify_run *v, const struct cs_entry *e, uint64_t seq,
 			struct cs_error *err) CS_MUST_CHECK;
-/* Now all were added. */
+/* Now all others wait for bundles. */
 int cs_verify_files_ready(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* Before the bundles: those that are larger than the cache and do not go along with them. */
+int cs_verify_large(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
 /* Does any wait for a bundle? Any thread. */
 bool cs_verify_files_waiting(const struct cs_verify_run *v);
-/* A decoded bundle, in the order of the numbers, by one thread at a time. */
+/*
+ * A decoded bundle, in the order of the numbers, by one thread at a time. NULL: it was
+ * looked at early, and is decoded again if somebody waits for it.
+ */
 void cs_verify_files_meet(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b);
 /* After the bundles: those that need what has passed are to be read later, as far as that is worth it. */
 int cs_verify_files_later(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHECK;
+/* Was as much decoded again as may be? Any thread. */
+bool cs_verify_files_spent(const struct cs_verify_run *v);
 /* One of them. Any thread. Fails only when memory is lacking. */
 int cs_verify_file_read(struct cs_verify_run *v, uint32_t file, struct cs_error *err) CS_MUST_CHECK;
 /* All were read that will be. */

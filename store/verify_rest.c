@@ -83,9 +83,7 @@ static int check_delta(struct cs_verify_run *v, const struct cs_verify_rest *d,
 	int rc = cs_reader_chunk(v->store, d->delta, &held, &data, &len, &why);
 	if (rc == CS_OK) {
 		cs_cache_release(held);
-		pthread_mutex_lock(&v->lock);
-		v->result.raw_bytes += len;
-		pthread_mutex_unlock(&v->lock);
+		cs_verify_add_raw(v, len);
 		return CS_OK;
 	}
 	if (rc == CS_E_NOMEM)

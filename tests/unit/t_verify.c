@@ -634,38 +634,98 @@ static void pieces_that_lie_anywhere(void **state)
 	cs_store_close(s);
 }
 
-/* What versions of a large file have in common is decoded once for all of them. */
-static void versions_of_a_disk_image(void **state)
+/* Four of them, of which three have changes here and there, large and small. */
+static struct cs_store *disk_image(uint64_t *last)
 {
 	static uint8_t data[80 << 20];
 	enum { VERSIONS = 4 };
 	struct rng g = { 11 };
-	struct cs_tree *t;
-	struct cs_node n;
-	uint64_t seq = 0;
-	(void)state;
 	struct cs_store *s = world_open();
 	rng_bytes(&g, data, sizeof(data));
 	for (size_t i = 0; i < VERSIONS; i++) {
 		for (size_t at = i << 19; i && at + (1 << 18) < sizeof(data); at += 3 << 20)
 			rng_bytes(&g, data + at, (at >> 20) % 2 ? 10 : 200000);
 		world_write("tree/disk", data, sizeof(data));
-		seq = world_back_up(s, "t");
+		*last = world_back_up(s, "t");
 	}
 	world_reopen(&s);
-	struct cs_verify_result r = verify(s, 0);
-	print_message("%llu bytes, %llu of them again\n", (unsigned long long)r.raw_bytes,
+	return s;
+}
+
+static struct cs_entry disk_of(struct cs_store *s, uint64_t seq, struct cs_tree **t,
+			       struct cs_node *n)
+{
+	assert_int_equal(cs_tree_open(s, seq, t, NULL), CS_OK);
+	assert_int_equal(cs_tree_lookup(*t, "disk", n, NULL), CS_OK);
+	return n->entry;
+}
+
+/* What versions of a large file have in common is decoded once for all of them. */
+static void versions_of_a_disk_image(void **state)
+{
+	struct cs_tree *t;
+	struct cs_node n;
+	uint64_t seq;
+	(void)state;
+	struct cs_store *s = disk_image(&seq);
+	struct cs_verify_result r = verify(s, 0), data;
+	print_message("%llu bytes, %llu decoded\n", (unsigned long long)r.raw_bytes,
 		      (unsigned long long)s->decoded);
 	assert_int_equal(r.findings + r.files_left, 0);
-	assert_true(s->decoded < r.raw_bytes);
-	assert_int_equal(cs_tree_open(s, seq, &t, NULL), CS_OK);
-	assert_int_equal(cs_tree_lookup(t, "disk", &n, NULL), CS_OK);
-	struct cs_entry e = n.entry;
+	assert_true(s->decoded >= r.raw_bytes && 3 * s->decoded < 4 * r.raw_bytes);
+	data = verify(s, CS_VERIFY_DATA);
+	assert_int_equal(data.bundles, r.bundles);
+	assert_int_equal(data.chunks, r.chunks);
+	assert_int_equal(data.raw_bytes, r.raw_bytes);
+	struct cs_entry e = disk_of(s, seq, &t, &n);
 	assert_null(content_of(s, seq, &e));
 	e.hash.b[7] ^= 1;
 	assert_non_null(content_of(s, seq, &e));
 	cs_node_release(&n);
 	cs_tree_close(t);
+	cs_store_close(s);
+}
+
+/* It is told of once, be it met with the file or in its turn. */
+static void damage_in_versions_of_a_disk_image(void **state)
+{
+	struct cs_file_extents x = { 0 };
+	const struct cs_extent *at;
+	struct cs_tree *t;
+	struct cs_node n;
+	uint64_t seq, parts = 0;
+	(void)state;
+	struct cs_store *s = disk_image(&seq);
+	struct cs_entry e = disk_of(s, seq, &t, &n);
+	assert_int_equal(cs_file_extent(s, &e, 40 << 20, &x, &at, NULL), CS_OK);
+	cs_chunk chunk = at->chunk;
+	cs_file_extents_release(&x);
+	cs_node_release(&n);
+	cs_tree_close(t);
+	struct bytes whole = take(s, cs_chunk_bundle(chunk));
+
+	change_bundle(s, whole.number, other_bytes, NULL);
+	assert_int_equal(only(&s, "chunk-damaged", CS_VERIFY_DATA)->paths, 2);
+	whole.data[whole.len - 1] ^= 1;
+	put(s, &whole);
+	assert_int_equal(only(&s, "bundle-damaged", CS_VERIFY_DATA)->paths, 2);
+	for (unsigned k = 1; k <= 3; k++) {
+		struct cs_verify_result r;
+		verify_with(s, (struct cs_verify_opts){ .part = k, .parts = 3, .no_record = true },
+			    &r);
+		parts += find("bundle-damaged") != NULL;
+		assert_true(r.findings == (find("bundle-damaged") != NULL));
+	}
+	assert_true(parts >= 1);
+	whole.data[whole.len - 1] ^= 1;
+	put(s, &whole);
+	struct cs_slot slot;
+	struct cs_txn *w = begin(s);
+	assert_int_equal(cs_chunk_info(w, chunk, &slot, NULL), CS_OK);
+	assert_int_equal(cs_index_del(w, &slot.hash, chunk, NULL), CS_OK);
+	commit(w);
+	only(&s, "index-missing", CS_VERIFY_STRUCTURE);
+	free(whole.data);
 	cs_store_close(s);
 }
 
@@ -1451,6 +1511,7 @@ int main(void)
 		TEST(pieces_that_do_not_make_the_content),
 		TEST(pieces_that_lie_anywhere),
 		TEST(versions_of_a_disk_image),
+		TEST(damage_in_versions_of_a_disk_image),
 		TEST(a_wrong_content_is_found_in_one_part),
 		TEST(a_file_that_has_no_end),
 		TEST(a_directory_that_has_no_end),
