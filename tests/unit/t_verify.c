@@ -247,7 +247,7 @@ static void a_bundle_that_is_missing(void **state)
 
 static void other_bytes(struct cs_store *s, struct cs_bundle_item *items, uint32_t *n, void *arg)
 {
-	static uint8_t bytes[1000];
+	static uint8_t bytes[CS_CHUNK_MAX];
 	(void)s;
 	(void)n;
 	(void)arg;
