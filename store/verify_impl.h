@@ -11,8 +11,10 @@
  * verify_rest.c    deltas, and the files that wait for pieces of earlier bundles
  * verify_index.c   rows of the index and of the moved table that lead nowhere
  * verify_refs.c    does a reference lead to a sound chunk?
- * verify_pieces.c  pages of pieces that are known
- * verify_tree.c    one point's pages, entries, sums and digests
+ * verify_tree.c    one point's directories, sums and digests
+ * verify_pages.c   sequences of pages
+ * verify_content.c what an entry refers to
+ * verify_map.c     what is known of pages
  * verify_points.c  points, their names, the trash
  * verify_due.c     what is to be verified this time, and writing down what was
  * verify_report.c  findings, and what they affect
