@@ -205,16 +205,36 @@ static struct cs_verify_early *early_of(struct cs_verify_run *v, uint64_t number
 	return cs_verify_map_find(&v->early, cs_checked_range(number) + 1, 0);
 }
 
+/* Which bundles of its range there are. */
+static uint64_t there(struct cs_txn *t, uint64_t number)
+{
+	uint64_t range = cs_checked_range(number), at = range * CS_CHECKED_RANGE, bits = 0;
+	struct cs_slice bytes;
+	int rc;
+	while ((rc = cs_bundles_next(t, at, &number, &bytes, NULL)) == 1 &&
+	       cs_checked_range(number) == range) {
+		bits |= bit_of(number);
+		at = number + 1;
+		if (cs_checked_range(at) != range)
+			break;
+	}
+	return rc < 0 ? UINT64_MAX : bits;
+}
+
 /* It is ours to look at: nobody else has. */
-static bool claim(struct cs_verify_run *v, uint64_t number)
+static bool claim(struct cs_verify_run *v, struct cs_txn *t, uint64_t number)
 {
 	pthread_mutex_lock(&v->lock);
+	bool known = early_of(v, number);
+	pthread_mutex_unlock(&v->lock);
+	uint64_t bits = known ? 0 : there(t, number);
+	pthread_mutex_lock(&v->lock);
 	struct cs_verify_early *e = early_of(v, number);
-	if (!e)
-		e = cs_verify_map_add(&v->early, cs_checked_range(number) + 1, 0);
-	bool ours = e && !(e->seen & bit_of(number));
+	if (!e && (e = cs_verify_map_add(&v->early, cs_checked_range(number) + 1, 0)))
+		e->there = bits;
+	bool ours = e && !(e->claimed & bit_of(number));
 	if (ours)
-		e->seen |= bit_of(number);
+		e->claimed |= bit_of(number);
 	pthread_mutex_unlock(&v->lock);
 	return ours;
 }
@@ -225,17 +245,31 @@ bool cs_verify_early(struct cs_verify_run *v, uint64_t number, const struct cs_b
 	struct cs_txn *t;
 	if (cs_txn_read(v->store->db, &t, NULL) != CS_OK)
 		return false;
-	bool ours = cs_verify_due(v, t, cs_checked_range(number)) && claim(v, number);
+	bool ours = cs_verify_due(v, t, cs_checked_range(number)) && claim(v, t, number);
 	if (ours) {
 		look_at(v, t, number, b, true, &out);
 		pthread_mutex_lock(&v->lock);
 		struct cs_verify_early *e = early_of(v, number);
+		e->seen |= bit_of(number);
 		e->damaged |= out.damaged ? bit_of(number) : 0;
 		e->deltas |= out.deltas ? bit_of(number) : 0;
 		pthread_mutex_unlock(&v->lock);
 	}
 	cs_txn_end(t);
 	return ours;
+}
+
+void cs_verify_early_done(struct cs_verify_run *v)
+{
+	pthread_mutex_lock(&v->lock);
+	for (size_t i = 0; i < v->early.cap; i++) {
+		struct cs_verify_early *e = (void *)(v->early.rows + i * v->early.size);
+		if (!e->at.page || e->told || e->there & ~e->seen)
+			continue;
+		cs_verify_is_done(v, e->at.page - 1, e->damaged, e->deltas);
+		e->told = true;
+	}
+	pthread_mutex_unlock(&v->lock);
 }
 
 bool cs_verify_is_early(struct cs_verify_run *v, uint64_t number)
@@ -311,7 +345,8 @@ static void pass(struct cs_verify_run *v, struct cs_verify_passed *p)
 /* The range that the last bundles were of is whole. With the lock. */
 static void end_range(struct cs_verify_run *v)
 {
-	if (v->range.number)
+	const struct cs_verify_early *e = v->range.number ? early_of(v, v->range.number) : NULL;
+	if (v->range.number && !(e && e->told && !(v->range.damaged && !e->damaged)))
 		cs_verify_is_done(v, cs_checked_range(v->range.number), v->range.damaged,
 				  v->range.deltas);
 	v->range.number = 0;

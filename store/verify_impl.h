@@ -115,7 +115,9 @@ struct cs_verify_pieces {
 /* Bundles that were looked at before their turn: a bit for each of a range, by its number + 1. */
 struct cs_verify_early {
 	struct cs_verify_key at;
-	uint64_t seen, damaged, deltas;
+	uint64_t there; /* when the first of them was; all: not known */
+	uint64_t claimed, seen, damaged, deltas;
+	bool told; /* the range is done */
 };
 
 /* A slot table, unpacked. */
@@ -222,6 +224,8 @@ int cs_verify_bundles(struct cs_verify_run *v, struct cs_error *err) CS_MUST_CHE
  * so that it need not be decoded again. False: that was done, or is not to be. Any thread.
  */
 bool cs_verify_early(struct cs_verify_run *v, uint64_t number, const struct cs_bundle *b);
+/* The files that had them looked at are done, and so are ranges of which all were. Any thread. */
+void cs_verify_early_done(struct cs_verify_run *v);
 /* Was it? With the lock. */
 bool cs_verify_is_early(struct cs_verify_run *v, uint64_t number);
 /* So many bytes were decoded that had not been. */

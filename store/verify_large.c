@@ -252,6 +252,8 @@ static int read_group(struct cs_verify_run *v, struct cs_verify_large *l, size_t
 		else
 			leave(v, f);
 	}
+	if (!behind.n)
+		cs_verify_early_done(v);
 	free(behind.list);
 	return CS_OK;
 }

@@ -1152,6 +1152,51 @@ static void who_is_interrupted_keeps_what_is_written_down(void **state)
 	cs_store_close(s);
 }
 
+struct half {
+	uint64_t bundles;
+};
+
+static int stop_behind_half(void *arg, const struct cs_progress *p)
+{
+	const struct half *h = arg;
+	return p->entries > h->bundles * 6 / 10;
+}
+
+/* Of two disk images the first is done, and not looked at once more. */
+static void who_is_interrupted_in_large_files_keeps_those_that_were_done(void **state)
+{
+	static uint8_t data[70 << 20];
+	struct cs_store_stats st;
+	struct cs_verify_result r;
+	struct rng g = { 5 };
+	(void)state;
+	struct cs_store *s = world_open();
+	for (int i = 0; i < 4; i++) {
+		if (i % 2 == 0)
+			rng_bytes(&g, data, sizeof(data));
+		rng_bytes(&g, data + (30 << 20), 1 << 20);
+		world_write(i < 2 ? "tree/disk" : "tree/other", data, sizeof(data));
+		world_back_up(s, "t");
+	}
+	world_reopen(&s);
+	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
+	struct half h = { st.bundles };
+	uint64_t all = st.ranges;
+	assert_int_equal(verify_with(s, (struct cs_verify_opts){ .progress = stop_behind_half,
+								 .arg = &h, .threads = 1 }, &r),
+			 CS_E_INTERRUPTED);
+	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
+	print_message("%llu of %llu ranges are left\n", (unsigned long long)st.ranges_never,
+		      (unsigned long long)all);
+	assert_true(st.ranges_never < all);
+	verify_with(s, (struct cs_verify_opts){ .older_than = 3600 }, &r);
+	assert_int_equal(r.findings + r.files_left, 0);
+	assert_true(r.bundles < h.bundles);
+	assert_int_equal(cs_store_stats(s, &st, NULL), CS_OK);
+	assert_int_equal(st.ranges_never, 0);
+	cs_store_close(s);
+}
+
 static void who_cannot_write_verifies(void **state)
 {
 	uint64_t seqs[2];
@@ -1539,6 +1584,7 @@ int main(void)
 		TEST(what_is_old_is_due),
 		TEST(parts_are_everything_once),
 		TEST(who_is_interrupted_keeps_what_is_written_down),
+		TEST(who_is_interrupted_in_large_files_keeps_those_that_were_done),
 		TEST(who_cannot_write_verifies),
 		TEST(a_point_that_is_gone_leaves_no_row),
 		TEST(a_backup_heals_data),
