@@ -194,15 +194,24 @@ static int stored_at(struct cs_store *s, cs_chunk *chunk, void **out_held, struc
 	return CS_OK;
 }
 
+/* A chunk whose bundle cannot be decoded, and that can be read without the others. */
+static bool is_sound_alone(struct cs_store *s, int rc, cs_chunk chunk, void **out_held,
+			   struct cs_bundle **out)
+{
+	return (rc == CS_E_CORRUPT || rc == CS_E_IO) && chunk < PIECE &&
+	       cs_reader_bundle(s, PIECE | chunk, out_held, out, NULL) == CS_OK;
+}
+
 /* A delta's base is never a delta: so this does not go deeper, whatever the store holds. */
 static int base_at(struct cs_store *s, cs_chunk base, int kind, void **out_held,
 		   const struct cs_slot **slot, const uint8_t **data, struct cs_error *err)
 {
 	struct cs_bundle *b;
 	int rc = stored_at(s, &base, out_held, &b, err);
-	if (rc != CS_OK)
+	bool alone = is_sound_alone(s, rc, base, out_held, &b);
+	if (rc != CS_OK && !alone)
 		return rc;
-	*slot = &b->slots[cs_chunk_slot(base)];
+	*slot = &b->slots[alone ? 0 : cs_chunk_slot(base)];
 	*data = b->raw + (*slot)->off;
 	if (!(*slot)->frame_len && b->kind == kind)
 		return CS_OK;
@@ -295,9 +304,8 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 	struct cs_bundle *b;
 	uint32_t slot;
 	int rc = cs_reader_find(s, chunk, out_held, &b, &slot, err);
-	if ((rc == CS_E_CORRUPT || rc == CS_E_IO) && chunk < PIECE &&
-	    cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
-		slot = 0; /* its bundle is damaged, but not where it is */
+	if (is_sound_alone(s, rc, chunk, out_held, &b)) {
+		slot = 0;
 		rc = CS_OK;
 	}
 	if (rc == CS_OK) {

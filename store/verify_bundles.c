@@ -23,6 +23,7 @@
 
 #define LOST_ROWS (UINT64_C(1) << 63) /* keys of findings about what cannot be counted */
 #define READ_ON (8 << 20) /* bytes; asked for by halves */
+#define HEADS_MAX (16u << 20) /* bytes: a bundle's head is read once for each chunk of it */
 #define BASES 8 /* bundles that are decoded at once for the deltas of one */
 #define LOST_MAX 100000u /* ranges of which no row can be read, in which rows are looked for */
 
@@ -39,13 +40,36 @@ struct job {
 	uint64_t place; /* at the gate */
 };
 
-static void flawed_bundle(struct cs_verify_run *v, struct cs_verify_passed *out, uint64_t number,
-			  const char *what, const char *why)
+/* As the reader does: what is sound of a bundle that is damaged elsewhere can be had. */
+static bool is_sound_alone(struct cs_slice bytes, uint64_t number, uint32_t slot)
 {
+	struct cs_bundle *one;
+	if (cs_bundle_read_one(bytes, number, slot, &one, NULL) != CS_OK)
+		return false;
+	cs_bundle_free(one);
+	return true;
+}
+
+static void flawed_bundle(struct cs_verify_run *v, struct job *j, const char *what,
+			  const char *why)
+{
+	struct cs_bundle_header h;
+	uint64_t number = j->number;
+	uint32_t from = 0;
 	struct cs_found *f = cs_verify_found(v, CS_FOUND_BUNDLE_DAMAGED, number, "bundle %llu %s%s",
 					     (unsigned long long)number, what, why);
-	cs_verify_flaw(v, cs_chunk_make(number, 0), cs_chunk_make(number, CS_SLOTS_MAX), f);
-	out->damaged = true;
+	if (cs_bundle_header_unpack(j->bytes.data, j->bytes.len, &h) != CS_OK ||
+	    (uint64_t)h.nslots * h.table_len > HEADS_MAX)
+		h.nslots = 0;
+	for (uint32_t i = 0; i < h.nslots; i++) {
+		if (!is_sound_alone(j->bytes, number, i))
+			continue;
+		if (from < i)
+			cs_verify_flaw(v, cs_chunk_make(number, from), cs_chunk_make(number, i - 1), f);
+		from = i + 1;
+	}
+	cs_verify_flaw(v, cs_chunk_make(number, from), cs_chunk_make(number, CS_SLOTS_MAX), f);
+	j->out.damaged = true;
 }
 
 static bool in_index(struct cs_txn *t, const struct cs_hash *h, cs_chunk chunk)
@@ -160,7 +184,7 @@ static int check_table(struct cs_verify_run *v, struct job *j, struct cs_error *
 	if (rc == CS_OK)
 		check_index(v, t, number, slots, h.nslots);
 	else
-		flawed_bundle(v, &j->out, number, "has no table that can be read", why.text);
+		flawed_bundle(v, j, "has no table that can be read", why.text);
 	return CS_OK;
 }
 
@@ -185,7 +209,7 @@ static int check_data(struct cs_verify_run *v, struct job *j, struct cs_error *e
 	} else if (rc == CS_E_NOMEM) {
 		return cs_fail(err, rc, "out of memory");
 	} else {
-		flawed_bundle(v, &j->out, number, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
+		flawed_bundle(v, j, "cannot be decoded", why.text[0] ? ": it cannot be read" : "");
 	}
 	return CS_OK;
 }

@@ -197,22 +197,42 @@ static void a_bundle_of_number_zero(void **state)
 	cs_store_close(s);
 }
 
+/* It names what cannot be had: of a bundle that is stored raw, what a mount does not give. */
 static void a_bundle_that_cannot_be_decoded(void **state)
 {
 	uint64_t seqs[2];
+	struct cs_bundle_header h;
+	struct cs_verify_result r;
 	(void)state;
 	struct cs_store *s = filled(seqs);
 	struct bytes whole = take(s, cs_chunk_bundle(chunk_of(s, seqs[0], "dir/f00", false)));
-	whole.data[whole.len - 1] ^= 0x40;
+	assert_int_equal(cs_bundle_header_unpack(whole.data, whole.len, &h), CS_OK);
+	assert_true(h.flags & CS_BUNDLE_HEAD);
+
+	whole.data[whole.len - 1] ^= 0x40; /* in the last chunk */
 	put(s, &whole);
 	const struct found *f = only(&s, "bundle-damaged", CS_VERIFY_DATA);
+	assert_int_equal(f->points, 2);
+	assert_int_equal(f->paths, 2);
+	assert_non_null(strstr(f->first, ":dir/f14"));
+	world_unchanged(s, seqs[1], "dir/f13");
+
+	whole.data[CS_BUNDLE_HEADER_SIZE + h.table_len - 1] ^= 0x40; /* of the head */
+	put(s, &whole);
+	f = only(&s, "bundle-damaged", CS_VERIFY_DATA);
 	assert_int_equal(f->points, 2);
 	assert_int_equal(f->paths, 30);
 	assert_int_equal(f->nsample, 10);
 	assert_non_null(strstr(f->first, ":dir/f00"));
-	struct cs_verify_result r;
 	verify_with(s, (struct cs_verify_opts){ .sample = 3 }, &r);
 	assert_int_equal(found[0].nsample, 3);
+
+	whole.data[CS_BUNDLE_HEADER_SIZE + h.table_len - 1] ^= 0x40;
+	whole.data[whole.len - 1] ^= 0x40;
+	whole.data[0] ^= 1; /* its checksum */
+	put(s, &whole);
+	assert_int_equal(only(&s, "bundle-damaged", CS_VERIFY_DATA)->paths, 0);
+	world_unchanged(s, seqs[0], "dir/f00");
 	free(whole.data);
 	cs_store_close(s);
 }
@@ -1367,6 +1387,33 @@ static void what_is_met_elsewhere_heals_without_being_stored_again(void **state)
 	cs_store_close(s);
 }
 
+/* A chunk that can be had makes its deltas, whatever else is damaged of its bundle. */
+static void a_delta_on_what_is_sound_of_a_damaged_bundle(void **state)
+{
+	static uint8_t data[100000];
+	struct rng g = { 5 };
+	(void)state;
+	rng_bytes(&g, data, sizeof(data));
+	world_write("tree/f", data, sizeof(data));
+	world_random("tree/z", 6, 2000);
+	struct cs_store *s = world_open();
+	world_back_up(s, "t");
+	data[500] ^= 1;
+	world_write("tree/f", data, sizeof(data));
+	uint64_t second = world_back_up(s, "t");
+	cs_chunk f = chunk_of(s, second, "f", false), base = 0;
+	assert_int_equal(cs_reader_base(s, f, &base, NULL), CS_OK);
+	assert_true(base && cs_chunk_bundle(base) < cs_chunk_bundle(f));
+	spoil_all(s, CS_BUNDLE_DATA, cs_chunk_bundle(f));
+	world_reopen(&s);
+	assert_int_equal(verify(s, 0).damaged_points, 2);
+	assert_true(nfound == 1 && found[0].paths == 2);
+	assert_non_null(strstr(found[0].first, ":z"));
+	world_reopen(&s);
+	world_unchanged(s, second, "f");
+	cs_store_close(s);
+}
+
 static void deltas_on_what_is_damaged_are_healed(void **state)
 {
 	static uint8_t data[100000];
@@ -1459,7 +1506,7 @@ static void what_is_left_of_a_bundle_is_used(void **state)
 	spoil_all(s, CS_BUNDLE_DATA, cs_chunk_bundle(chunk_of(s, seqs[0], "dir/f00", false)) + 1);
 	world_reopen(&s);
 	assert_int_equal(verify(s, 0).damaged_points, 2);
-	assert_int_equal(find("bundle-damaged")->paths, 30);
+	assert_int_equal(find("bundle-damaged")->paths, 2);
 	struct cs_repair_result done = repair(s, NULL);
 	assert_int_equal(done.chunks_healed, 14);
 	assert_int_equal(done.chunks_lost, 1);
@@ -1590,6 +1637,7 @@ int main(void)
 		TEST(a_backup_heals_data),
 		TEST(a_backup_heals_pages),
 		TEST(what_is_met_elsewhere_heals_without_being_stored_again),
+		TEST(a_delta_on_what_is_sound_of_a_damaged_bundle),
 		TEST(deltas_on_what_is_damaged_are_healed),
 		TEST(another_store_has_it),
 		TEST(what_is_left_of_a_bundle_is_used),
