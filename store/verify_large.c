@@ -279,7 +279,8 @@ static void *read_large(void *arg)
 	pthread_mutex_lock(&v->lock);
 	while (rc == CS_OK && !v->stop && !v->error.code) {
 		if (l->next < l->n) {
-			size_t from = l->next, to = l->next = group_end(l, from);
+			size_t from = l->next, to = group_end(l, from);
+			l->next = to;
 			l->reading++;
 			pthread_mutex_unlock(&v->lock);
 			rc = read_group(v, l, from, to);
