@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_files.c - do the pieces of a large file make the content that it had?
+ * verify_files.c - do the pieces of a file make the content that it had?
  *
  * Each chunk has its hash, and the directory's digest has the file's; but only the
  * hash of the whole content tells whether the list of pieces is the right one. It is

@@ -3,7 +3,9 @@
  * verify_impl.h - what the verify*.c files share.
  *
  * verify.c         the order of things, and threads
- * verify_bundles.c every bundle, by all cores: table, index, frame, hashes
+ * verify_bundles.c every bundle, by all cores, in order
+ * verify_bundle.c  one of them: table, index, frame, hashes
+ * verify_early.c   those that were looked at before their turn
  * verify_find.c    which files there are that are made of pieces
  * verify_files.c   do the pieces of a file make its content?
  * verify_file.c    one of them, and how much may be read for that
