@@ -94,6 +94,7 @@ struct call {
 	bool small;        /* the file: perhaps nothing else of its bundle is ever asked for */
 	bool little;       /* likewise, is asked for of a large one */
 	uint64_t bundle;   /* of the piece before; 0: none */
+	struct cs_range at; /* of what is asked for of a large file: see cs_reader_piece */
 };
 
 /* Bytes off..off+len of a chunk that must be chunk_len long. */
@@ -107,7 +108,7 @@ static int add_chunk(struct call *c, struct cs_read *r, cs_chunk chunk, uint64_t
 	bool alone = c->small ? cs_chunk_slot(chunk) != 0 : c->little;
 	bool same = c->bundle == cs_chunk_bundle(chunk);
 	c->bundle = cs_chunk_bundle(chunk);
-	int rc = alone ? cs_reader_piece(c->store, chunk, same, &held, &data, &have, err) :
+	int rc = alone ? cs_reader_piece(c->store, chunk, same, c->at, &held, &data, &have, err) :
 			 cs_reader_chunk(c->store, chunk, &held, &data, &have, err);
 	if (rc != CS_OK)
 		return rc;
@@ -192,6 +193,23 @@ int cs_file_extent(struct cs_store *s, const struct cs_entry *e, uint64_t off,
 	return cs_fail(err, CS_E_CORRUPT, "%.*s: its extents end early", (int)e->name_len, e->name);
 }
 
+/*
+ * What a file's pieces tell of the bundle of one: where it begins there, and how much of the
+ * next `len` bytes of the file is in it. What was stored in one go lies there in that order.
+ */
+static struct cs_range in_bundle(const struct cs_file_extents *x, const struct cs_extent *at,
+				 uint64_t len)
+{
+	const struct cs_extent *first = at, *last = at, *end = x->x + x->n;
+	while (cs_chunk_slot(first->chunk) && first > x->x && first[-1].chunk == first->chunk - 1)
+		first--;
+	if (cs_chunk_slot(first->chunk))
+		return (struct cs_range){ 0 };
+	while (last + 1 < end && last[1].chunk == last->chunk + 1 && last[1].off - at->off < len)
+		last++;
+	return (struct cs_range){ at->off - first->off, last->off + last->len - at->off };
+}
+
 /* Bytes off..off+len of a chunk, copied. */
 static int copy_chunk(struct call *c, uint8_t *to, cs_chunk chunk, uint64_t chunk_len,
 		      uint64_t off, uint64_t len, struct cs_error *err)
@@ -222,6 +240,8 @@ static int read_extents(struct call *c, const struct cs_entry *e, uint64_t off, 
 			break;
 		uint64_t skip = off - x.base - at->off;
 		uint64_t n = at->len - skip < end - off ? at->len - skip : end - off;
+		if (c->little && at->chunk)
+			c->at = in_bundle(&x, at, skip + end - off);
 		bool many = r->nheld >= HELD_MAX || r->niov >= PIECES_MAX;
 		if (many && !r->copy && !(r->copy = cs_zalloc(end - off)))
 			rc = cs_fail(err, CS_E_NOMEM, "out of memory");
@@ -260,7 +280,8 @@ static int read_file(struct cs_tree *t, const struct cs_node *n, uint64_t off, s
 	if (off >= e->size)
 		return CS_OK;
 	uint64_t end = len < e->size - off ? off + len : e->size;
-	struct call c = { t->store, lost, e->content == CS_CONTENT_CHUNK, end - off <= LITTLE, 0 };
+	struct call c = { .store = t->store, .lost = lost, .small = e->content == CS_CONTENT_CHUNK,
+			  .little = end - off <= LITTLE };
 	switch (e->content) {
 	case CS_CONTENT_INLINE:
 		if (n->held)

@@ -129,9 +129,13 @@ int cs_db_load(struct cs_slice value, struct cs_error *err) CS_MUST_CHECK;
  * Where a page of the map is missing the kernel reads much around it, which serves who goes on
  * from there. Not who reads here and there: in a read transaction that stands alone only the
  * pages on the way to a row (cs_db_find) and those that are touched are read, and the parts
- * of its value that are asked for before they are loaded.
+ * of its value that are asked for before they are loaded. soon: bytes of what is touched
+ * (cs_db_touch) that will be loaded next, as far as they are known; asked for at once.
  */
-void cs_txn_alone(struct cs_txn *t);
+struct cs_range {
+	uint64_t off, len; /* len 0: not known */
+};
+void cs_txn_alone(struct cs_txn *t, struct cs_range soon);
 void cs_db_ask(struct cs_slice part);
 /* After reading a value that was loaded: was it all from the file? CS_E_IO: it may be zeros. */
 int cs_db_intact(struct cs_error *err) CS_MUST_CHECK;

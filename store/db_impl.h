@@ -35,6 +35,7 @@ struct cs_txn {
 	struct cs_db *db;
 	bool write;
 	bool alone; /* see cs_txn_alone */
+	struct cs_range soon;
 	bool broken; /* it met damage: what it has done so far may be anything */
 	bool fault;  /* in the middle of a change: LMDB's own state may be anything */
 	unsigned poisoned; /* cs_db_poisoned() when it began */

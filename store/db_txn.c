@@ -136,9 +136,10 @@ int cs_txn_read(struct cs_db *db, struct cs_txn **out, struct cs_error *err)
 	return CS_OK;
 }
 
-void cs_txn_alone(struct cs_txn *t)
+void cs_txn_alone(struct cs_txn *t, struct cs_range soon)
 {
 	t->alone = !t->write;
+	t->soon = soon;
 }
 
 int cs_txn_write_within(struct cs_db *db, int64_t ms, struct cs_txn **out, struct cs_error *err)

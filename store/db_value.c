@@ -46,13 +46,27 @@ int cs_db_look_at(const struct cs_txn *t, const MDB_val *v)
 	return rc;
 }
 
+static void ask_alone(const struct cs_txn *t, struct cs_slice part)
+{
+	const uint8_t *start = part.data;
+	const struct cs_range *soon = &t->soon;
+	if (part.len <= SHORT) { /* one request for what is short takes less time than two */
+		cs_db_ask(part);
+		return;
+	}
+	cs_db_ask((struct cs_slice){ start, CS_DB_TOUCHED });
+	if (soon->len && soon->off < part.len)
+		cs_db_ask((struct cs_slice){ start + soon->off,
+					     soon->len < part.len - soon->off ? soon->len :
+									       part.len - soon->off });
+}
+
 int cs_db_touch(struct cs_txn *t, struct cs_slice part, struct cs_error *err)
 {
 	const MDB_val v = { part.len, (void *)(uintptr_t)part.data };
 	int rc;
-	if (t->alone) /* one request for what is short takes less time than two */
-		cs_db_ask((struct cs_slice){ part.data,
-					     part.len <= SHORT ? part.len : CS_DB_TOUCHED });
+	if (t->alone)
+		ask_alone(t, part);
 	GUARDED(rc, cs_db_look_at(t, &v));
 	return rc ? cs_db_fail(t->db, rc, "read", err) : CS_OK;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ALL UINT32_MAX
+#define HEAD 4096 /* bytes, before the chunks of a bundle; it has less where they are large */
 #define MOVES_MAX 8 /* times that gc moves a chunk while one reader looks for it */
 
 /* ---- bundles and chunks */
@@ -59,8 +60,8 @@ static int decode_value(struct cs_txn *t, struct cs_decompressor *d, uint64_t nu
 	return rc;
 }
 
-static int load_bundle(struct cs_store *s, uint64_t number, uint32_t slot, void **out, size_t *size,
-		       struct cs_error *err)
+static int load_bundle(struct cs_store *s, uint64_t number, uint32_t slot, struct cs_range at,
+		       void **out, size_t *size, struct cs_error *err)
 {
 	struct cs_txn *t;
 	struct cs_slice v;
@@ -71,7 +72,7 @@ static int load_bundle(struct cs_store *s, uint64_t number, uint32_t slot, void 
 	int rc = cs_txn_read(s->db, &t, err);
 	if (rc == CS_OK) {
 		if (slot != ALL)
-			cs_txn_alone(t);
+			cs_txn_alone(t, (struct cs_range){ at.off, at.len ? at.len + HEAD : 0 });
 		rc = cs_bundles_get(t, number, &v, err);
 		if (rc == 0) {
 			rc = cs_fail(err, CS_E_NOTFOUND, "bundle %llu is missing",
@@ -99,30 +100,45 @@ static int fill_delta(struct cs_store *s, cs_chunk chunk, void **out, size_t *si
 #define DELTA (UINT64_C(1) << 63)
 #define PIECE (UINT64_C(1) << 62)
 
+/* What is to be put into the cache. */
+struct fill {
+	struct cs_store *store;
+	struct cs_range at; /* of a piece: see cs_reader_piece */
+};
+
 static int fill_bundle(void *arg, uint64_t key, void **out, size_t *size, struct cs_error *err)
 {
-	struct cs_store *s = arg;
+	const struct fill *f = arg;
+	struct cs_store *s = f->store;
 	cs_chunk piece = key & ~PIECE;
 	int rc;
 	if (key & DELTA)
 		rc = fill_delta(s, key & ~DELTA, out, size, err);
 	else if (key & PIECE)
-		rc = load_bundle(s, cs_chunk_bundle(piece), cs_chunk_slot(piece), out, size, err);
+		rc = load_bundle(s, cs_chunk_bundle(piece), cs_chunk_slot(piece), f->at, out, size,
+				 err);
 	else
-		rc = load_bundle(s, key, ALL, out, size, err);
+		rc = load_bundle(s, key, ALL, f->at, out, size, err);
 	if (rc == CS_OK)
 		atomic_fetch_add_explicit(&s->decoded, *size, memory_order_relaxed);
+	return rc;
+}
+
+static int get(struct cs_store *s, uint64_t key, struct cs_range at, void **out_held,
+	       struct cs_bundle **out, struct cs_error *err)
+{
+	struct fill f = { s, at };
+	void *v;
+	int rc = cs_cache_get(s->bundles, key, fill_bundle, &f, out_held, &v, err);
+	if (rc == CS_OK)
+		*out = v;
 	return rc;
 }
 
 int cs_reader_bundle(struct cs_store *s, uint64_t number, void **out_held, struct cs_bundle **out,
 		     struct cs_error *err)
 {
-	void *v;
-	int rc = cs_cache_get(s->bundles, number, fill_bundle, s, out_held, &v, err);
-	if (rc == CS_OK)
-		*out = v;
-	return rc;
+	return get(s, number, (struct cs_range){ 0 }, out_held, out, err);
 }
 
 /* Have a bundle's bytes read, and nothing around them. */
@@ -132,7 +148,7 @@ static void ask_for(struct cs_store *s, uint64_t number)
 	struct cs_slice v;
 	if (cs_cache_has(s->bundles, number) || cs_txn_read(s->db, &t, NULL) != CS_OK)
 		return;
-	cs_txn_alone(t);
+	cs_txn_alone(t, (struct cs_range){ 0 });
 	if (cs_bundles_get(t, number, &v, NULL) == 1)
 		cs_db_ask(v);
 	cs_txn_end(t);
@@ -328,12 +344,12 @@ static bool is_alone(struct cs_store *s, cs_chunk chunk, bool same)
 	       atomic_exchange_explicit(last, number, memory_order_relaxed) != number;
 }
 
-int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held,
-		    const uint8_t **out_data, size_t *out_len, struct cs_error *err)
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, struct cs_range at,
+		    void **out_held, const uint8_t **out_data, size_t *out_len,
+		    struct cs_error *err)
 {
 	struct cs_bundle *b;
-	if (is_alone(s, chunk, same) &&
-	    cs_reader_bundle(s, PIECE | chunk, out_held, &b, NULL) == CS_OK) {
+	if (is_alone(s, chunk, same) && get(s, PIECE | chunk, at, out_held, &b, NULL) == CS_OK) {
 		cs_prefetch_used(s->prefetch, cs_chunk_bundle(chunk));
 		*out_data = b->raw;
 		*out_len = b->raw_len;

@@ -19,10 +19,12 @@ int cs_reader_chunk(struct cs_store *s, cs_chunk chunk, void **out_held, const u
 /*
  * The same, for a reader of files, who may want nothing else of its bundle: that is decoded
  * as far as needed, and when he comes back to it, as a whole. same: not that, but the same
- * request, which goes beyond a chunk.
+ * request, which goes beyond a chunk. at: where in the chunks of its bundle lies what this
+ * request is about, as the file tells; what is read of the disk then, and not what comes of it.
  */
-int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, void **out_held, const uint8_t **out_data,
-		    size_t *out_len, struct cs_error *err) CS_MUST_CHECK;
+int cs_reader_piece(struct cs_store *s, cs_chunk chunk, bool same, struct cs_range at,
+		    void **out_held, const uint8_t **out_data, size_t *out_len,
+		    struct cs_error *err) CS_MUST_CHECK;
 /* The same, as a bundle that holds it and the slot; a delta's bytes are in one of their own. */
 int cs_reader_find(struct cs_store *s, cs_chunk chunk, void **out_held, struct cs_bundle **out,
 		   uint32_t *out_slot, struct cs_error *err) CS_MUST_CHECK;
