@@ -22,11 +22,16 @@ within() {
 ends() { check_status "$1" "$2" within_subshell "$3" timeout -k 20 100 "${@:4}"; }
 within_subshell() { (within "$@"); }
 # endless DESCRIPTION MB COMMAND…: says something soon, goes on until it is interrupted, and then no
-# longer; silent, the same, but it need not say anything. All at once; collect tells what became of them.
+# longer; silent, the same, but it need not say anything; may_end DESCRIPTION STATUS MB COMMAND…, the
+# same, but there is an end, and a machine may be fast enough to come to it before.
+# All at once; collect tells what became of them.
 begun=()
-silent() {
+silent() { may_end "$1" 124 "${@:2}"; }
+may_end() {
 	local n=${#begun[@]}
 	begun+=("$1")
+	echo "$2" >"$T/end.$n"
+	shift
 	: >"$T/first.$n"
 	{
 		within_subshell "$2" timeout --foreground -s TERM -k 15 4 "${@:3}" 2>"$T/stderr.$n" </dev/null |
@@ -43,7 +48,7 @@ collect() {
 	wait
 	for n in "${!begun[@]}"; do
 		code=$(cat "$T/code.$n")
-		if [ "$code" -ne 124 ]; then
+		if [ "$code" -ne 124 ] && [ "$code" -ne "$(cat "$T/end.$n")" ]; then
 			fail "${begun[n]}" "status $code" "$(head -c 500 "$T/stderr.$n")"
 		elif [ -e "$T/speaks.$n" ] && [ ! -s "$T/first.$n" ]; then
 			fail "${begun[n]}" "said nothing"
@@ -137,9 +142,9 @@ is "the end of it is there" "$(find "$T/deep" -name end -printf '%d %s')" "4001 
 ends "find in 100000 directories: not all is read" 3 100 chunkstore find end abyss/latest
 like "is too deep" "$(stderr)" "too deep"
 ends "find does not hold a page a level" 0 110 chunkstore -s "$T/hedge" find nix hedge/latest
-endless "dump does not hold a page a level" 110 chunkstore -s "$T/hedge" dump hedge/latest
-endless "nor does restore" 110 chunkstore -s "$T/hedge" restore -n hedge/latest "$T/no"
-collect
+ends "nor does restore" 0 110 chunkstore -s "$T/hedge" restore -n hedge/latest "$T/no"
+like "which goes through all" "$(stdout | tail -n 1)" "would restore 561802 entries"
+ends "nor does dump" 0 110 sh -c "chunkstore -s '$T/hedge' dump hedge/latest >/dev/null"
 
 # ---- hard links
 
@@ -152,8 +157,8 @@ like "one that leads to a later entry is named" "$(stderr)" "x6-later: .*hard li
 
 ends "gc finds what it needs" 0 40 chunkstore gc --dry-run
 like "all of it" "$(stdout)" "would free 0 B: 0 chunks"
-silent "verify of directories that are all in doubt" 140 chunkstore -s "$T/doubt" verify
-silent "verify of hard links 4000 directories down" 140 chunkstore -s "$T/rows" verify
+may_end "verify of directories that are all in doubt" 4 140 chunkstore -s "$T/doubt" verify
+may_end "verify of hard links 4000 directories down" 4 140 chunkstore -s "$T/rows" verify
 collect
 if is_long; then
 	ends "verify of these ends" 4 140 chunkstore -s "$T/rows" verify
