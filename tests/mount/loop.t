@@ -63,4 +63,24 @@ num "with no more threads than it may have" "$(ls "/proc/$pid/task" | wc -l)" -l
 check "unmount" unmount "$M"
 wait $pid
 is "it ends well" $? 0
+# Who asks on at once finds a listener awake. Each on a processor of his own, else the scheduler
+# may have them take turns on one; the rest of the machine may want them, too.
+sleeps() { cat "/proc/$pid"/task/*/status | awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }'; }
+apart='import os, sys
+one, other = sorted(os.sched_getaffinity(0))[:2]
+for task in os.listdir("/proc/%s/task" % sys.argv[1]): os.sched_setaffinity(int(task), {one})
+os.sched_setaffinity(0, {other})
+fd = os.open(sys.argv[2], os.O_RDONLY)
+for i in range(2000): os.listxattr(fd)'
+few_sleeps() {
+	local before
+	before=$(sleeps)
+	python3 -c "$apart" "$pid" "$P/small7" && [ $(($(sleeps) - before)) -lt 1000 ]
+}
+if [ "$(nproc)" -gt 1 ]; then
+	check "mount" slow_mount
+	check "of 2000 questions in a row fewer than half find it asleep" wait_until 20 few_sleeps
+	check "unmount" unmount "$M"
+	wait $pid
+fi
 done_testing
